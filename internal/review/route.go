@@ -1,0 +1,117 @@
+package review
+
+import (
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Order is the order in which a route posts its backlog.
+type Order string
+
+// Orders of a route.
+const (
+	Newest Order = "newest"
+	Oldest Order = "oldest"
+)
+
+// Attribute is one "dot.path: value" condition on a span's attributes.
+type Attribute struct {
+	Path  string // "llm.model_name", "metadata.tenant"
+	Value any    // string, float64 or bool, as JSON reads it
+}
+
+// Filter says which spans of a project a route looks at. Empty lists match all.
+type Filter struct {
+	AllSpans   bool        // false: root spans only
+	Kinds      []string    // upper case; EVALUATOR spans are left out unless named here
+	Names      []string    // exact
+	Statuses   []string    // OK, ERROR, UNSET
+	Attributes []Attribute // all must match; checked by the phoenix package, which has them
+}
+
+// Match applies the filter to a span, but for attributes. Servers ignore the
+// filters that they are too old to know, so it is applied on our side always.
+func (f Filter) Match(s Span) bool {
+	if !f.AllSpans && !s.Root() {
+		return false
+	}
+	if len(f.Kinds) == 0 && strings.EqualFold(s.Kind, "EVALUATOR") {
+		return false
+	}
+	in := func(list []string, v string) bool {
+		return len(list) == 0 || slices.ContainsFunc(list, func(l string) bool { return strings.EqualFold(l, v) })
+	}
+	return in(f.Kinds, s.Kind) && in(f.Statuses, s.Status) &&
+		(len(f.Names) == 0 || slices.Contains(f.Names, s.Name))
+}
+
+// Route says which spans of which project go to which channel, under which
+// rubric, when, and how many.
+type Route struct {
+	Name     string // ≤ 32 characters of a-z, 0-9, "-", "_"; part of every button
+	Project  string // Phoenix project name
+	Channel  string // as configured: a channel id, or "#name"
+	Schedule string // cron spec, "@every 30s"
+	Rubric   string // rubric name = annotation name
+	Up, Down string // labels of 👍 and 👎 where the annotation config has no direction
+
+	Spans   Filter
+	Sample  float64       // share of the matching spans that is posted, 0 to 1
+	Since   time.Duration // how far back the first poll looks
+	MaxOpen int           // cards waiting for a reviewer at any time; 0 = no limit
+	Backlog int           // found spans that wait in Redis for a free place
+	Order   Order
+	OpenFor time.Duration // a card nobody touched closes as expired after this
+}
+
+// Verdict is the named reason why a span is posted or not: metric label, log
+// field and line of the dry run are the same word.
+type Verdict string
+
+// Verdicts.
+const (
+	Post      Verdict = "post"
+	Annotated Verdict = "annotated"  // a human has judged it already
+	Tracked   Verdict = "tracked"    // it has a card, or waits for one
+	NotChosen Verdict = "not_chosen" // outside the sample
+	NoMatch   Verdict = "no_match"   // the route's filter leaves it out
+	TooOld    Verdict = "too_old"    // started before the route looks back
+	Full      Verdict = "full"       // no free place; it waits
+	Vanished  Verdict = "vanished"   // deleted in Phoenix before it was posted
+)
+
+// Decide says whether a span that the feed showed is for this route. oldest is
+// the earliest start time that still counts; zero: any.
+func (r Route) Decide(s Span, oldest time.Time, annotated, tracked bool) Verdict {
+	switch {
+	case !r.Spans.Match(s):
+		return NoMatch
+	case tracked:
+		return Tracked
+	case s.Start.Before(oldest):
+		return TooOld
+	case !Sampled(r.Name, s.ID, r.Sample):
+		return NotChosen
+	case annotated:
+		return Annotated
+	}
+	return Post
+}
+
+// Sampled reports whether a span is in the route's sample. It is a hash of both
+// names, so that poll, replica and dry run agree.
+func Sampled(route, spanID string, share float64) bool {
+	if share >= 1 {
+		return true
+	}
+	h := fnv.New64a()
+	h.Write([]byte(route + "\x00" + spanID))
+	// FNV's high bits mix badly on short inputs; one multiply-shift spreads them.
+	x := h.Sum64()
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	return float64(x>>11)/(1<<53) < share
+}
