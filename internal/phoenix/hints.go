@@ -1,0 +1,77 @@
+package phoenix
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+// Hints lists span ids of the project that have no annotation of that name by
+// anybody, by start time, newest first. It is fast where few of many spans are
+// left, and no more than a hint: annotations by programs hide a span from it,
+// and the query language behind it may change. Each hit is checked, and all
+// else found, with Newest and Annotated. rootsOnly leaves child spans out.
+//
+// Phoenix: POST /graphql, the filter language of its user interface. (POST
+// /v1/spans has the same language, but cuts at its limit in no order.)
+func (c *Client) Hints(ctx context.Context, projectName, name string, rootsOnly bool, limit int) ([]string, error) {
+	if limit <= 0 {
+		return nil, nil
+	}
+	p, err := c.Project(ctx, projectName)
+	if err != nil {
+		return nil, err
+	}
+	condition := "not annotations[" + pyString(name) + "]"
+	if rootsOnly {
+		condition += " and parent_id is None"
+	}
+	var data struct {
+		Node struct {
+			Spans struct {
+				Edges []struct {
+					Node struct {
+						SpanID string `json:"spanId"`
+					} `json:"node"`
+				} `json:"edges"`
+			} `json:"spans"`
+		} `json:"node"`
+	}
+	const query = `query($p:ID!,$n:Int!,$f:String){node(id:$p){... on Project{spans(first:$n,filterCondition:$f,sort:{col:startTime,dir:desc}){edges{node{spanId}}}}}}`
+	refusal, err := c.graphql(ctx, "hints", query, map[string]any{"p": p.ID, "n": min(limit, 1000), "f": condition}, &data, false)
+	if err == nil && refusal != nil {
+		err = refused("Phoenix does not understand the query for spans without an annotation", refusal)
+	}
+	if err != nil {
+		if review.KindOf(err) == review.Broken {
+			err = refused("Phoenix's answer to the query for spans cannot be understood", err)
+		}
+		return nil, err
+	}
+	var ids []string
+	for _, e := range data.Node.Spans.Edges {
+		ids = append(ids, e.Node.SpanID)
+	}
+	return ids, nil
+}
+
+// pyString is a string literal of the filter language, which is Python's.
+func pyString(s string) string {
+	var b strings.Builder
+	b.WriteByte('\'')
+	for _, r := range s {
+		switch {
+		case r == '\'' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7F:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('\'')
+	return b.String()
+}
