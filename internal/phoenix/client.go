@@ -31,13 +31,14 @@ type Options struct {
 
 // Client speaks to one Phoenix. It is safe for use by several goroutines.
 type Client struct {
-	base    string // without a slash at the end
-	header  http.Header
-	host    string   // Host header, when one is configured
-	secrets []string // never shown
-	http    *http.Client
-	metrics *metrics
-	version atomic.Pointer[string] // of the server, as its last answer said
+	base     string // without a slash at the end
+	header   http.Header
+	host     string   // Host header, when one is configured
+	secrets  []string // never shown
+	http     *http.Client
+	metrics  *metrics
+	patience time.Duration          // callTimeout; a test has less
+	version  atomic.Pointer[string] // of the server, as its last answer said
 }
 
 const (
@@ -59,7 +60,7 @@ func New(o Options) (*Client, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, refused("the address of Phoenix must be a URL like http://127.0.0.1:6006", nil)
 	}
-	c := &Client{header: http.Header{}, metrics: newMetrics(o.Registry)}
+	c := &Client{header: http.Header{}, metrics: newMetrics(o.Registry), patience: callTimeout}
 	if u.User != nil {
 		req := &http.Request{Header: c.header}
 		password, _ := u.User.Password()
@@ -193,7 +194,7 @@ func (c *Client) try(ctx context.Context, r request, decode func(io.Reader) erro
 	defer cancel(nil)
 	limit := time.AfterFunc(callLimit, func() { cancel(errTimeout) })
 	defer limit.Stop()
-	progress := time.AfterFunc(callTimeout, func() { cancel(errTimeout) })
+	progress := time.AfterFunc(c.patience, func() { cancel(errTimeout) })
 	defer progress.Stop()
 
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -239,7 +240,7 @@ func (c *Client) try(ctx context.Context, r request, decode func(io.Reader) erro
 	if kind != want && (want != "application/json" || !strings.HasSuffix(kind, "+json")) {
 		return reused, notJSON(r.name(), kind, version)
 	}
-	reader := &watched{r: resp.Body, progress: progress}
+	reader := &watched{r: resp.Body, progress: progress, patience: c.patience}
 	if err := decode(reader); err != nil {
 		if reader.err != nil && !errors.Is(reader.err, io.EOF) { // the wire's fault
 			err = reader.err
@@ -257,13 +258,14 @@ func (c *Client) try(ctx context.Context, r request, decode func(io.Reader) erro
 type watched struct {
 	r        io.Reader
 	progress *time.Timer
+	patience time.Duration
 	err      error
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
 	if n > 0 {
-		w.progress.Reset(callTimeout)
+		w.progress.Reset(w.patience)
 	}
 	if err != nil {
 		w.err = err

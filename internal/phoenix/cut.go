@@ -34,16 +34,16 @@ type cutter struct {
 
 	// Where in the JSON the next byte stands.
 	stack  []frame
-	inside bool // inside a string
-	key    bool // … which is a key
-	mute   bool // inside an array element that is left out
-	comma  bool // a comma that waits for what follows it
-	kept   int  // characters kept of this item
-	most   int  // limit of this string
-	n      int  // characters kept of this string
-	drop   int  // characters left out of this string
-	cont   int  // continuation bytes that belong to the last character
-	hide   bool // … and whether that character was left out
+	inside bool   // inside a string
+	key    bool   // … which is a key
+	mute   bool   // inside an array element that is left out
+	comma  []byte // a comma, and blanks, that wait for what follows them
+	kept   int    // characters kept of this item
+	most   int    // limit of this string
+	n      int    // characters kept of this string
+	drop   int    // characters left out of this string
+	cont   int    // continuation bytes that belong to the last character
+	hide   bool   // … and whether that character was left out
 	esc    []byte
 	high   []byte // a high surrogate escape that waits for the low one
 }
@@ -118,7 +118,11 @@ func (c *cutter) top() *frame {
 func (c *cutter) structure(b byte) {
 	switch b {
 	case ' ', '\t', '\n', '\r':
-		c.emit(b)
+		if len(c.comma) > 0 {
+			c.comma = append(c.comma, b)
+		} else {
+			c.emit(b)
+		}
 		return
 	case ',':
 		top := c.top()
@@ -127,7 +131,7 @@ func (c *cutter) structure(b byte) {
 			c.mute = false
 			// The outer arrays are the page itself.
 			if top.n >= c.elements && len(c.stack) > 2 {
-				c.comma = true
+				c.comma = append(c.comma[:0], b)
 				return
 			}
 			if len(c.stack) <= 2 {
@@ -139,20 +143,20 @@ func (c *cutter) structure(b byte) {
 		c.emit(b)
 		return
 	case ']', '}':
-		c.mute, c.comma = false, false
+		c.mute, c.comma = false, c.comma[:0]
 		c.emit(b)
 		if len(c.stack) > 0 {
 			c.stack = c.stack[:len(c.stack)-1]
 		}
 		return
 	}
-	if c.comma {
-		c.comma = false
+	if len(c.comma) > 0 {
 		if b == '{' || b == '[' {
-			c.emit(',')
+			c.emit(c.comma...)
 		} else {
 			c.mute = true
 		}
+		c.comma = c.comma[:0]
 	}
 	switch b {
 	case '{', '[':
