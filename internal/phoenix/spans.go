@@ -165,7 +165,8 @@ func attributeJSON(v any) (string, bool) {
 
 // match applies the whole query to a span.
 func (q Query) match(w *wireSpan, s review.Span) bool {
-	if !q.Filter.Match(s) || s.Start.Before(q.Since) {
+	// Phoenix keeps microseconds.
+	if !q.Filter.Match(s) || s.Start.Before(q.Since.Truncate(time.Microsecond)) {
 		return false
 	}
 	return !slices.ContainsFunc(q.Filter.Attributes, func(a review.Attribute) bool {
