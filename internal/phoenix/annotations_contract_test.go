@@ -307,24 +307,31 @@ func TestWithdraw_WhereDeletingIsRefusedOverwritesWithNothing(t *testing.T) {
 }
 
 func TestHints_ListUnannotatedRootsNewestFirst(t *testing.T) {
-	name := `it's "quoted" \ ü`
+	name := `a "quoted" name, ü`
 	start := time.Now().UTC().Add(-time.Hour)
 	spans := spansOf(5, func(i int, s map[string]any) {
 		s["start_time"] = start.Add(time.Duration(i) * time.Second).Format(time.RFC3339Nano)
 	})
 	spans[4]["parent_id"] = rig.SpanIDs(spans)[0]
-	_, c, p := shared(t, spans...)
+	px, c, p := shared(t, spans...)
 	a := judge(spans[2], ana, "correct", nil)
 	a.Name = name
 	must(t, c.Annotate(t.Context(), []Annotation{a}))
 	ids := rig.SpanIDs(spans)
 	got, err := c.Hints(t.Context(), p.Name, name, true, 2)
+	if !px.AtLeast("19.6") && review.KindOf(err) == review.Refused {
+		t.Logf("Phoenix %s has no hints to give: %v", px.Version, err)
+		return
+	}
 	if err != nil || !slices.Equal(got, []string{ids[3], ids[1]}) {
 		t.Errorf("two roots: %v, %v; of %v", got, err, ids)
 	}
 	got, err = c.Hints(t.Context(), p.Name, name, false, 100)
 	if err != nil || !slices.Equal(got, []string{ids[4], ids[3], ids[1], ids[0]}) {
 		t.Errorf("all spans: %v, %v; of %v", got, err, ids)
+	}
+	if got, err := c.Hints(t.Context(), p.Name, `it's \`, true, 2); err != nil || len(got) != 0 {
+		t.Errorf("a name that the language cannot hold everywhere: %v, %v", got, err)
 	}
 	if _, err := c.Hints(t.Context(), "no "+p.Name, name, true, 2); review.KindOf(err) != review.Gone {
 		t.Errorf("an unknown project: %v", err)

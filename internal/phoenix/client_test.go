@@ -185,7 +185,7 @@ func TestServerErrorOnAReusedConnection_IsRetriedOnce(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if posts.Add(1) == 2 {
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
 		jsonTo(w, `{"data":[{"id":"x"}]}`)
@@ -345,8 +345,8 @@ func TestNew_RefusesWhatCannotWork_WithoutTellingSecrets(t *testing.T) {
 func TestMetrics_CountByCallAndOutcome(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" {
-			w.WriteHeader(422)
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusUnprocessableEntity)
 			return
 		}
 		jsonTo(w, `{"data":[],"next_cursor":null}`)

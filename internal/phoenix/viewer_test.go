@@ -16,12 +16,12 @@ func viewerKey(t *testing.T, px *rig.PhoenixServer) string {
 	px.Call(t, "POST", "/v1/users", map[string]any{"send_welcome_email": false, "user": map[string]any{
 		"email": email, "username": "viewer", "role": "VIEWER", "auth_method": "LOCAL", "password": password,
 	}})
-	post := func(path string, cookies []*http.Cookie, body any) *http.Response {
+	post := func(path string, cookies []*http.Cookie, body, out any) []*http.Cookie {
 		b, err := json.Marshal(body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req, err := http.NewRequest("POST", px.URL+path, bytes.NewReader(b))
+		req, err := http.NewRequest(http.MethodPost, px.URL+path, bytes.NewReader(b))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -33,21 +33,25 @@ func viewerKey(t *testing.T, px *rig.PhoenixServer) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { resp.Body.Close() })
-		return resp
+		defer resp.Body.Close()
+		if out != nil {
+			err = json.NewDecoder(resp.Body).Decode(out)
+		}
+		if err != nil || resp.StatusCode > 299 {
+			t.Fatalf("%s: %s, %v", path, resp.Status, err)
+		}
+		return resp.Cookies()
 	}
-	login := post("/auth/login", nil, map[string]string{"email": email, "password": password})
-	resp := post("/graphql", login.Cookies(), map[string]any{
-		"query": `mutation{createUserApiKey(input:{name:"test"}){jwt}}`,
-	})
 	var out struct {
 		Data struct {
 			CreateUserAPIKey struct{ JWT string } `json:"createUserApiKey"`
 		}
 		Errors any
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil || out.Data.CreateUserAPIKey.JWT == "" {
-		t.Fatalf("no key for the viewer: log-in %s, then %v, %v", login.Status, out.Errors, err)
+	login := post("/auth/login", nil, map[string]string{"email": email, "password": password}, nil)
+	post("/graphql", login, map[string]any{"query": `mutation{createUserApiKey(input:{name:"test"}){jwt}}`}, &out)
+	if out.Data.CreateUserAPIKey.JWT == "" {
+		t.Fatalf("no key for the viewer: %v", out.Errors)
 	}
 	return out.Data.CreateUserAPIKey.JWT
 }
