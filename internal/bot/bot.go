@@ -1,0 +1,312 @@
+// Package bot is what Spanbot does: one file per behaviour.
+//
+//	route.go    what a route needs before it can work: project, rubric, channel
+//	poll.go     new spans of a project → the route's backlog
+//	post.go     backlog → claim → card in Slack → record
+//	judge.go    a tap or a form → card and outbox, in one step
+//	form.go     the forms and the details that a click opens
+//	outline.go  the trace in a card's thread
+//	deliver.go  outbox → Phoenix
+//	redraw.go   state → what a card in Slack says
+//	expire.go   cards that nobody touched
+//	check.go, preview.go   the commands of those names
+//	serve.go    probes, metrics, and Slack's HTTP mode
+//
+// It holds no rule (review does) and knows no wire format (phoenix, slackui and
+// queue do). Whatever must survive a kill is in Redis before the next step.
+package bot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/queue"
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/slackui"
+)
+
+// Settings is everything a bot is told from outside.
+type Settings struct {
+	Phoenix       phoenix.Options
+	PhoenixPublic string // base URL of links people tap; "" = Phoenix.Endpoint
+	Slack         slackui.Options
+	Redis         string       // redis://, rediss:// or unix:// URL
+	Listen        string       // address of probes, metrics and HTTP mode
+	Listener      net.Listener // used instead of Listen when given
+	Retention     time.Duration
+	Routes        []review.Route
+	Rubrics       map[string]review.Rubric // those that the configuration defines
+	Version       string
+	Log           *slog.Logger
+}
+
+// public is the base URL of links, without a trailing slash.
+func (s Settings) public() string {
+	if s.PhoenixPublic != "" {
+		return strings.TrimRight(s.PhoenixPublic, "/")
+	}
+	return strings.TrimRight(s.Phoenix.Endpoint, "/")
+}
+
+// instance names the pair whose state is kept together: Slack team and Phoenix.
+func (s Settings) instance(team string) string {
+	at := strings.TrimRight(s.Phoenix.Endpoint, "/")
+	if u, err := url.Parse(at); err == nil && u.Host != "" {
+		at = u.Host + u.Path
+	}
+	return team + "@" + at
+}
+
+// shutdownGrace is how long steps in hand may take after the bot was told to stop.
+const shutdownGrace = 8 * time.Second
+
+// Bot is one running replica.
+type Bot struct {
+	set      Settings
+	log      *slog.Logger
+	phoenix  *phoenix.Client
+	slack    *slackui.Client
+	queue    *queue.Queue
+	mux      *slackui.Mux
+	identity slackui.Identity
+	routes   []*route
+	metrics  *metrics
+	names    *names
+	rubrics  rubrics
+	drawn    *recent[string, [32]byte]  // what each message said when we last drew it
+	details  *recent[string, wholeSpan] // spans that someone is paging through
+	projects projects
+	kick     signal // a judgement went into the outbox
+	redraw   signal // a card wants to be redrawn
+
+	// finish outlives the context of Run by shutdownGrace: a step in hand is
+	// done under it, so that stopping leaves nothing half done.
+	finish context.Context
+	work   sync.WaitGroup
+
+	serverMu sync.Mutex
+	server   phoenix.Server
+	serverOK time.Time
+}
+
+// signal is a wake-up that folds: many sends, one receive.
+type signal chan struct{}
+
+func newSignal() signal { return make(signal, 1) }
+
+func (s signal) send() {
+	select {
+	case s <- struct{}{}:
+	default:
+	}
+}
+
+// Run polls, posts, takes clicks and delivers until ctx ends, then finishes
+// what is in hand and returns. It returns early only for what cannot heal: a
+// Slack token that Slack refuses, an address that cannot be listened on, a
+// Redis whose state is newer than this program.
+func Run(ctx context.Context, set Settings) error {
+	if set.Log == nil {
+		set.Log = slog.New(slog.DiscardHandler)
+	}
+	registry := prometheus.NewRegistry()
+	set.Phoenix.Registry, set.Slack.Registry, set.Slack.Log = registry, registry, set.Log
+	px, err := phoenix.New(set.Phoenix)
+	if err != nil {
+		return err
+	}
+	finish, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		// Slack, Redis or Phoenix may hang; stopping must not.
+		time.AfterFunc(shutdownGrace, cancel)
+	})()
+
+	b := &Bot{
+		set: set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack),
+		metrics: newMetrics(registry), finish: finish,
+		kick: newSignal(), redraw: newSignal(),
+		drawn: newRecent[string, [32]byte](4096), details: newRecent[string, wholeSpan](4),
+	}
+	b.rubrics.bot, b.names = b, newNames(b)
+	for _, r := range set.Routes {
+		b.routes = append(b.routes, newRoute(b, r))
+	}
+
+	web, err := b.listen()
+	if err != nil {
+		return err
+	}
+	defer web.stop()
+	web.serve(b, registry)
+
+	if b.identity, err = b.identify(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	b.queue, err = queue.Open(ctx, set.Redis, queue.Options{
+		Instance: set.instance(b.identity.Team), Retention: set.Retention, Registry: registry, Log: set.Log,
+	})
+	if err != nil {
+		return err
+	}
+	defer b.queue.Close()
+	b.mux = slackui.NewMux(b.slack, slackui.MuxOptions{
+		Team: func() string { return b.identity.Team }, Log: set.Log, Registry: registry, Version: set.Version,
+	})
+	b.handle()
+	web.ready(b)
+	b.log.Info("ready", "version", set.Version, "team", b.identity.TeamName, "phoenix", set.Phoenix.Endpoint,
+		"routes", len(b.routes), "pid", os.Getpid())
+
+	b.spawn(func() { b.wake(ctx) })
+	b.spawn(func() { b.deliver(ctx) })
+	b.spawn(func() { b.redrawing(ctx) })
+	for _, r := range b.routes {
+		b.spawn(func() { r.run(ctx) })
+	}
+	err = b.takeClicks(ctx)
+	b.work.Wait()
+	if err == nil {
+		b.log.Info("stopped; nothing was in hand any more")
+	}
+	return err
+}
+
+// spawn runs f and lets Run wait for it.
+func (b *Bot) spawn(f func()) {
+	b.work.Go(f)
+}
+
+// takeClicks receives from Slack until ctx ends: over Socket Mode, or, without
+// an app token, over the HTTP server that runs already.
+func (b *Bot) takeClicks(ctx context.Context) error {
+	if b.set.Slack.AppToken == "" {
+		<-ctx.Done()
+		return nil
+	}
+	err := b.mux.Run(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// identify asks Slack who we are. While Slack cannot be reached it goes on
+// asking; a token that Slack refuses ends the start.
+func (b *Bot) identify(ctx context.Context) (slackui.Identity, error) {
+	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
+		id, err := b.slack.Identity(ctx)
+		switch review.KindOf(err) {
+		case "":
+			return id, nil
+		case review.Down, review.Busy, review.Unsure:
+			b.log.Warn("Slack does not answer yet; trying again", "in", wait, "error", err)
+			if !pause(ctx, max(wait, review.WaitOf(err))) {
+				return id, nil
+			}
+		default:
+			return id, fmt.Errorf("slack: %w", err)
+		}
+	}
+}
+
+// wake passes on what other replicas publish, so that work of theirs and room
+// they made is seen without waiting for a timer.
+func (b *Bot) wake(ctx context.Context) {
+	for range b.queue.Wake(ctx) {
+		b.kick.send()
+		b.redraw.send()
+		for _, r := range b.routes {
+			r.room.send()
+		}
+	}
+}
+
+// pause waits and reports whether ctx still lives.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// server asks Phoenix for its version and our rights, at most once a minute
+// while the answer is good.
+func (b *Bot) checkServer(ctx context.Context) error {
+	b.serverMu.Lock()
+	defer b.serverMu.Unlock()
+	if !b.serverOK.IsZero() && time.Since(b.serverOK) < time.Minute {
+		return nil
+	}
+	s, err := b.phoenix.Server(ctx)
+	if err != nil {
+		b.serverOK = time.Time{}
+		return err
+	}
+	b.server, b.serverOK = s, time.Now()
+	return nil
+}
+
+// projects remembers the global ids of project names: threads keep the name.
+type projects struct {
+	mu  sync.Mutex
+	ids map[string]string
+}
+
+// projectID resolves a project name to its global id.
+func (b *Bot) projectID(ctx context.Context, name string) (string, error) {
+	b.projects.mu.Lock()
+	id := b.projects.ids[name]
+	b.projects.mu.Unlock()
+	if id != "" {
+		return id, nil
+	}
+	p, err := b.phoenix.Project(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	b.projects.mu.Lock()
+	defer b.projects.mu.Unlock()
+	if b.projects.ids == nil {
+		b.projects.ids = map[string]string{}
+	}
+	b.projects.ids[name] = p.ID
+	return p.ID, nil
+}
+
+// forgetProject makes the next look-up ask Phoenix again: a project that was
+// deleted and made anew has another id.
+func (b *Bot) forgetProject(name string) {
+	b.projects.mu.Lock()
+	defer b.projects.mu.Unlock()
+	delete(b.projects.ids, name)
+}
+
+// route returns the configured route of that name; nil when it was taken out
+// of the configuration. Its cards still take clicks.
+func (b *Bot) route(name string) *route {
+	for _, r := range b.routes {
+		if r.Name == name {
+			return r
+		}
+	}
+	return nil
+}
+
+// errStopped is what a step in hand gets when the grace ran out.
+var errStopped = errors.New("stopped before it was done; it is taken up again at the next start")

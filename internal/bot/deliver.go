@@ -1,0 +1,326 @@
+package bot
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/queue"
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/slackui"
+)
+
+const (
+	// batch is how many judgements go in one request: about 2 ms each in the
+	// server, and nothing else is written meanwhile.
+	batch = 100
+	// deliverLease is longer than a request may take.
+	deliverLease = 30 * time.Second
+	// outboxCheck is how often the outbox is looked at without being woken.
+	outboxCheck = 2 * time.Second
+	// poisoned is after how many answers of 500 to a judgement sent alone it is
+	// parked among the dead letters.
+	poisoned = 8
+	// longestPause bounds the wait between two attempts while Phoenix is down.
+	longestPause = 5 * time.Second
+)
+
+// deliver carries judgements from the outbox to Phoenix until ctx ends. It
+// starts at once when one comes in. While Phoenix does not answer, one attempt
+// at a time probes it.
+func (b *Bot) deliver(ctx context.Context) {
+	wait, down := outboxCheck, time.Duration(0)
+	for {
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			b.deliverDue(1) // what was clicked while we were being stopped
+			return
+		case <-b.kick:
+		case <-t.C:
+		}
+		t.Stop()
+		n := batch
+		if down > 0 {
+			n = 1
+		}
+		for {
+			sent, err := b.deliverDue(n)
+			if err != nil {
+				down = min(max(2*down, time.Second), longestPause)
+				break
+			}
+			if sent == 0 {
+				break
+			}
+			down, n = 0, batch
+		}
+		if down > 0 {
+			if !pause(ctx, down) {
+				return
+			}
+			wait = time.Millisecond
+			continue
+		}
+		wait = outboxCheck
+		if due, ok, err := b.queue.NextDue(b.finish); err == nil && ok {
+			wait = min(wait, max(time.Until(due), time.Millisecond))
+		}
+	}
+}
+
+// deliverDue delivers up to n judgements that are due and reports how many it
+// took. It fails only when the other side is down, so that the caller pauses.
+func (b *Bot) deliverDue(n int) (int, error) {
+	ctx, cancel := context.WithTimeout(b.finish, deliverLease)
+	defer cancel()
+	entries, err := b.queue.Lease(ctx, n, deliverLease)
+	if err != nil || len(entries) == 0 {
+		return 0, err
+	}
+	var spans, traces, withdrawn []queue.Entry
+	for _, e := range entries {
+		switch {
+		case e.Withdrawn:
+			withdrawn = append(withdrawn, e)
+		case e.OnTrace:
+			traces = append(traces, e)
+		default:
+			spans = append(spans, e)
+		}
+	}
+	var failed error
+	for _, group := range [][]queue.Entry{spans, traces} {
+		if len(group) > 0 {
+			failed = errors.Join(failed, b.deliverBatch(ctx, group))
+		}
+	}
+	for _, e := range withdrawn {
+		failed = errors.Join(failed, b.deliverWithdrawal(ctx, e))
+	}
+	return len(entries), failed
+}
+
+// deliverBatch posts judgements of one kind of target together. A batch that
+// Phoenix refuses is sent again one by one, so that one bad judgement does not
+// hold up the others.
+func (b *Bot) deliverBatch(ctx context.Context, es []queue.Entry) error {
+	err := b.phoenix.Annotate(ctx, b.annotations(ctx, es))
+	var missing *phoenix.MissingError
+	switch {
+	case err == nil:
+		return b.settle(ctx, es, "")
+	case errors.As(err, &missing):
+		gone := map[string]bool{}
+		for _, id := range missing.IDs {
+			gone[id] = true
+		}
+		var rest []queue.Entry
+		for _, e := range es {
+			id := e.SpanID
+			if e.OnTrace {
+				id = e.TraceID
+			}
+			if !gone[id] {
+				rest = append(rest, e)
+			} else if err := b.settle(ctx, []queue.Entry{e}, goneText(e)); err != nil {
+				return err
+			}
+		}
+		if len(rest) == len(es) {
+			return b.putOff(ctx, es, err) // Phoenix named none of them: do not loop
+		}
+		if len(rest) > 0 {
+			return b.deliverBatch(ctx, rest)
+		}
+		return nil
+	}
+	final := review.KindOf(err) == review.Refused || serverError(err)
+	switch {
+	case final && len(es) > 1:
+		var failed error
+		for i := range es {
+			failed = errors.Join(failed, b.deliverBatch(ctx, es[i:i+1]))
+		}
+		return failed
+	case review.KindOf(err) == review.Refused, serverError(err) && es[0].Tries+1 >= poisoned:
+		b.log.Error("Phoenix refuses a judgement; it is kept among the dead letters", "key", es[0].Key, "error", err)
+		return b.settle(ctx, es, refusedText(err))
+	}
+	return b.putOff(ctx, es, err)
+}
+
+func goneText(e queue.Entry) string {
+	if e.OnTrace {
+		return "this trace no longer exists in Phoenix"
+	}
+	return "this span no longer exists in Phoenix"
+}
+
+func refusedText(err error) string {
+	if t := review.TextOf(err); t != "" {
+		return t
+	}
+	return "Phoenix refuses it"
+}
+
+// serverError reports a 500: the one failure of the other side that may be
+// this judgement's own fault.
+func serverError(err error) bool {
+	var s *phoenix.StatusError
+	return errors.As(err, &s) && s.Status == http.StatusInternalServerError
+}
+
+// putOff gives the leases back. The error is passed on when it is the other
+// side's and concerns everything, so that deliver pauses.
+func (b *Bot) putOff(ctx context.Context, es []queue.Entry, cause error) error {
+	wait := max(review.WaitOf(cause), min(time.Second<<min(es[0].Tries, 6), time.Minute))
+	if k := review.KindOf(cause); k == review.Down || k == review.Unsure {
+		wait = longestPause // the pause is deliver's; a short way back when Phoenix answers
+	}
+	b.log.Warn("judgements wait for Phoenix", "judgements", len(es), "kind", review.KindOf(cause), "again_in", wait, "error", cause)
+	if err := b.queue.Later(ctx, es, wait); err != nil {
+		return err // the leases end by themselves
+	}
+	for _, e := range es {
+		b.soon(e)
+	}
+	switch review.KindOf(cause) {
+	case review.Down, review.Unsure, review.Denied, review.Busy:
+		return cause
+	}
+	return nil
+}
+
+// soon lets the card say that the judgement is saved here and will be sent.
+func (b *Bot) soon(e queue.Entry) {
+	if e.Tries > 0 {
+		return // it says so already
+	}
+	ctx, cancel := context.WithTimeout(b.finish, 5*time.Second)
+	defer cancel()
+	_, err := b.queue.Change(ctx, e.Route, e.TraceID, func(t *review.Thread) (queue.Step, error) {
+		c := t.Card(e.SpanID)
+		if c == nil {
+			return queue.Step{Nothing: true}, nil
+		}
+		return queue.Step{Redraw: redrawOf(t, e.SpanID)}, nil
+	})
+	if err != nil {
+		b.log.Warn("a card could not be marked for redrawing", "ref", e.Ref, "error", err)
+	}
+	b.redraw.send()
+}
+
+// settle records what became of delivered judgements: stored (failure empty)
+// or, with the reason, a dead letter. Judgements of one trace are settled
+// together.
+func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) error {
+	type key struct{ route, trace string }
+	groups := map[key][]queue.Entry{}
+	var order []key
+	for _, e := range es {
+		k := key{e.Route, e.TraceID}
+		if groups[k] == nil {
+			order = append(order, k)
+		}
+		groups[k] = append(groups[k], e)
+	}
+	for _, k := range order {
+		_, err := b.queue.Change(ctx, k.route, k.trace, func(t *review.Thread) (queue.Step, error) {
+			s := queue.Step{Redraw: map[string]time.Time{}}
+			for _, e := range groups[k] {
+				if failure == "" {
+					s.Done = append(s.Done, e)
+				} else {
+					s.Bury = append(s.Bury, queue.Dead{Entry: e, Why: failure})
+				}
+				if !t.Confirm(e.Judgement, failure) {
+					continue
+				}
+				if failure == goneText(e) && !e.OnTrace {
+					t.Close(e.SpanID, review.Deleted)
+				}
+				for what, at := range redrawOf(t, e.SpanID) {
+					s.Redraw[what] = at
+				}
+			}
+			return s, nil
+		})
+		if err != nil {
+			return err // the leases end; Phoenix takes the same judgements once more
+		}
+		for _, e := range groups[k] {
+			switch {
+			case failure != "":
+				b.metrics.judged(e.Judgement, "failed")
+			case e.Withdrawn:
+				b.metrics.judged(e.Judgement, "withdrawn")
+			default:
+				b.metrics.judged(e.Judgement, "stored")
+			}
+		}
+	}
+	b.redraw.send()
+	return nil
+}
+
+// deliverWithdrawal deletes one annotation.
+func (b *Bot) deliverWithdrawal(ctx context.Context, e queue.Entry) error {
+	project, err := b.projectID(ctx, e.Project)
+	if err == nil {
+		err = b.phoenix.Withdraw(ctx, project, b.annotation(e.Judgement, b.nameFor(ctx, e.Reviewer)))
+	}
+	switch review.KindOf(err) {
+	case "", review.Gone: // the span or its project is gone, and the annotation with it
+		return b.settle(ctx, []queue.Entry{e}, "")
+	case review.Refused:
+		return b.settle(ctx, []queue.Entry{e}, refusedText(err))
+	}
+	if serverError(err) && e.Tries+1 >= poisoned {
+		return b.settle(ctx, []queue.Entry{e}, refusedText(err))
+	}
+	return b.putOff(ctx, []queue.Entry{e}, err)
+}
+
+func (b *Bot) annotations(ctx context.Context, es []queue.Entry) []phoenix.Annotation {
+	out := make([]phoenix.Annotation, len(es))
+	for i, e := range es {
+		out[i] = b.annotation(e.Judgement, b.nameFor(ctx, e.Reviewer))
+	}
+	return out
+}
+
+// nameFor is the reviewer's name for the annotation. Phoenix must not wait for
+// Slack: a name that does not come in time is the one that came with the click.
+func (b *Bot) nameFor(ctx context.Context, r review.Reviewer) string {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	if n := b.names.of(ctx, []string{r.ID})[r.ID]; n != "" {
+		return n
+	}
+	return r.Name
+}
+
+// annotation adds what people who read the annotation in Phoenix want to know:
+// who said it, where, of which question, when.
+func (b *Bot) annotation(j review.Judgement, name string) phoenix.Annotation {
+	meta := map[string]any{
+		"reviewer":   name,
+		"channel":    j.Channel,
+		"rubric":     j.Rubric,
+		"clicked_at": j.At.UTC().Format(time.RFC3339Nano),
+		"spanbot":    b.set.Version,
+	}
+	message, thread := j.Message, j.ThreadTS
+	if message == "" {
+		message, thread = thread, ""
+	}
+	if link := slackui.Permalink(b.identity.URL, j.Channel, message, thread); message != "" && link != "" {
+		meta["permalink"] = link
+	}
+	return phoenix.Annotation{Judgement: j, Metadata: meta}
+}

@@ -1,0 +1,182 @@
+package bot
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spanbot/spanbot/internal/queue"
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/slackui"
+)
+
+const (
+	// redrawLease is longer than Slack's pace may make one update wait.
+	redrawLease = 90 * time.Second
+	// redrawCheck is how often due redraws are looked for without being woken.
+	redrawCheck = time.Second
+	// silence is how long Phoenix may take before a card says that a judgement
+	// is saved here and will be sent.
+	silence = time.Second
+)
+
+// redrawing makes cards in Slack say what the state says, oldest change first,
+// each card once however often it changed. chat.update is the scarcest call.
+func (b *Bot) redrawing(ctx context.Context) {
+	for {
+		t := time.NewTimer(redrawCheck)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			b.redrawDue(ctx) // what was clicked last
+			return
+		case <-b.redraw:
+		case <-t.C:
+		}
+		t.Stop()
+		for b.redrawDue(ctx) && ctx.Err() == nil {
+		}
+	}
+}
+
+// redrawDue redraws the one that has been due longest and reports whether
+// there was one.
+func (b *Bot) redrawDue(ctx context.Context) bool {
+	step, cancel := context.WithTimeout(b.finish, redrawLease)
+	defer cancel()
+	r, ok, err := b.queue.TakeRedraw(step, redrawLease)
+	if err != nil || !ok {
+		if err != nil && ctx.Err() == nil {
+			b.log.Warn("cards cannot be redrawn", "error", err)
+		}
+		return false
+	}
+	again, err := b.redrawOne(step, r)
+	if err != nil {
+		wait := max(review.WaitOf(err), 5*time.Second)
+		b.log.Warn("a card could not be redrawn; it is tried again", "trace", r.TraceID, "what", r.What, "in", wait, "error", err)
+		again = time.Now().Add(wait)
+	} else {
+		b.metrics.redrawLag.Observe(time.Since(r.Due).Seconds())
+	}
+	if err := b.queue.DoneRedraw(step, r, again); err != nil {
+		b.log.Warn("a redraw is done once more when its lease ends", "error", err)
+	}
+	return true
+}
+
+func (b *Bot) redrawOne(ctx context.Context, r queue.Redraw) (again time.Time, err error) {
+	t, err := b.queue.Thread(ctx, r.Route, r.TraceID)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if r.What == outlineKey {
+		again, err = b.redrawOutline(ctx, t)
+	} else {
+		again, err = b.redrawCard(ctx, t, r.What)
+	}
+	switch review.KindOf(err) {
+	case review.Gone:
+		return time.Time{}, b.messageGone(ctx, r)
+	case review.Refused, review.Denied, review.Invalid, review.Broken:
+		// Trying again would change nothing; the state is safe.
+		b.log.Error("Slack does not take an update", "trace", r.TraceID, "what", r.What, "error", err)
+		return time.Time{}, nil
+	}
+	return again, err
+}
+
+// redrawCard draws one card from state. Something unconfirmed that is younger
+// than a second gets no word yet: it is looked at again when it is older.
+func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (again time.Time, err error) {
+	card := t.Card(spanID)
+	if card == nil || card.TS == "" {
+		return time.Time{}, nil
+	}
+	ref := review.Ref{Route: t.Route, TraceID: t.TraceID, SpanID: spanID}
+	rubric, ok, err := b.asked(ctx, card.Rubric, t.Route)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if !ok {
+		rubric = review.Rubric{Name: "", Question: "This question is no longer asked."}
+	}
+	view := slackui.CardView{
+		Ref: ref, Project: t.Project, Card: *card, Rubric: rubric, Names: b.names.of(ctx, on(t)),
+		Phoenix: b.set.public(), Now: time.Now(),
+	}
+	if card.State == review.Open {
+		if view.Span, err = b.excerptOf(ctx, t, ref); err != nil {
+			return time.Time{}, err
+		}
+		if view.Span == nil { // Phoenix does not answer: the summary for now
+			again = view.Now.Add(30 * time.Second)
+		}
+	}
+	if first := card.Outstanding(); !first.IsZero() && view.Now.Sub(first) < silence {
+		again = first.Add(silence)
+	}
+	m := slackui.DrawCard(view)
+	err = b.update(ctx, card.Channel, card.TS, m)
+	return again, err
+}
+
+// excerptOf is what an open card shows of its span: from Redis, else read
+// again from Phoenix and kept. nil when Phoenix does not have or give it.
+func (b *Bot) excerptOf(ctx context.Context, t review.Thread, ref review.Ref) (*review.Span, error) {
+	span, ok, err := b.queue.Excerpt(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return &span, nil
+	}
+	span, ok = b.excerptFromPhoenix(ctx, t.Project, ref)
+	if !ok {
+		return nil, nil
+	}
+	_, err = b.queue.Change(ctx, ref.Route, ref.TraceID, func(t *review.Thread) (queue.Step, error) {
+		c := t.Card(ref.SpanID)
+		if c == nil || c.State != review.Open {
+			return queue.Step{Nothing: true}, nil
+		}
+		if c.Summary == "" {
+			c.Summary = summaryOf(span)
+		}
+		return queue.Step{Excerpts: map[string]review.Span{ref.SpanID: span}}, nil
+	})
+	return &span, err
+}
+
+// update sends a drawing to Slack, unless the message says just that already.
+func (b *Bot) update(ctx context.Context, channel, ts string, m slackui.Message) error {
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("draw %s/%s: %w", channel, ts, err)
+	}
+	key, sum := channel+"/"+ts, sha256.Sum256(raw)
+	if last, ok := b.drawn.get(key); ok && last == sum {
+		return nil
+	}
+	if err := b.slack.Update(ctx, channel, ts, m); err != nil {
+		b.drawn.drop(key)
+		return err
+	}
+	b.drawn.put(key, sum)
+	return nil
+}
+
+// messageGone closes a card whose message someone deleted in Slack, which
+// frees its place; an outline is forgotten and can be asked for again.
+func (b *Bot) messageGone(ctx context.Context, r queue.Redraw) error {
+	_, err := b.queue.Change(ctx, r.Route, r.TraceID, func(t *review.Thread) (queue.Step, error) {
+		if r.What == outlineKey {
+			t.Outline = ""
+			return queue.Step{}, nil
+		}
+		return queue.Step{Nothing: !t.Close(r.What, review.Deleted)}, nil
+	})
+	return err
+}
