@@ -1,0 +1,230 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+var (
+	addScript     = script("add")
+	claimScript   = script("claim")
+	dropScript    = script("drop")
+	putBackScript = script("put_back")
+)
+
+// Find is a span that a poll found for a route.
+type Find struct {
+	Row     int64 // place in Phoenix's feed; orders the backlog
+	SpanID  string
+	TraceID string
+}
+
+// known says of each find whether the route has a card for it.
+func (q *Queue) carded(ctx context.Context, route string, finds []Find) ([]bool, error) {
+	ids := make([]string, len(finds))
+	for i, f := range finds {
+		ids[i] = f.TraceID
+	}
+	threads, err := q.Threads(ctx, route, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]bool, len(finds))
+	for i := range finds {
+		c := threads[i].Card(finds[i].SpanID)
+		out[i] = c != nil
+	}
+	return out, nil
+}
+
+// Known says of each find whether it has a card, a claim or a place in the
+// backlog, or was judged through its trace's outline.
+func (q *Queue) Known(ctx context.Context, route string, finds []Find) ([]bool, error) {
+	if len(finds) == 0 {
+		return nil, nil
+	}
+	out, err := q.carded(ctx, route, finds)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	p := q.c.Pipeline()
+	type scores struct{ waiting, claimed *redis.FloatCmd }
+	got := make([]scores, len(finds))
+	for i, f := range finds {
+		m := member(f.TraceID, f.SpanID)
+		got[i] = scores{p.ZScore(ctx, q.key.backlog(route), m), p.ZScore(ctx, q.key.claimed(route), m)}
+	}
+	if _, err := p.Exec(ctx); err != nil && !isNil(err) {
+		return nil, failed("look up found spans", err)
+	}
+	for i, s := range got {
+		out[i] = out[i] || s.waiting.Err() == nil || s.claimed.Err() == nil
+	}
+	return out, nil
+}
+
+// Add puts finds into the route's backlog, in the order given, up to max
+// waiting ones. Known ones take no place. It stops at the first that does not
+// fit and returns how many it added and how many are left from there on.
+func (q *Queue) Add(ctx context.Context, route string, max int, finds []Find) (added, rest int, err error) {
+	if len(finds) == 0 {
+		return 0, 0, nil
+	}
+	carded, err := q.carded(ctx, route, finds)
+	if err != nil {
+		return 0, 0, err
+	}
+	args := []any{max, q.key.wake(), route}
+	for i, f := range finds {
+		known := 0
+		if carded[i] {
+			known = 1
+		}
+		args = append(args, member(f.TraceID, f.SpanID), f.Row, known)
+	}
+	v, err := q.run(ctx, addScript, "add to the backlog of "+route,
+		[]string{q.key.backlog(route), q.key.claimed(route), q.key.routes()}, args...)
+	if err != nil {
+		return 0, 0, err
+	}
+	n, ok := v.([]any)
+	if !ok || len(n) != 2 {
+		return 0, 0, fmt.Errorf("add to the backlog of %s: unexpected answer %v", route, v)
+	}
+	return int(n[0].(int64)), int(n[1].(int64)), nil
+}
+
+// Counts says how much of a route waits.
+type Counts struct {
+	Backlog int // found, no place yet
+	Claimed int // on the way to Slack
+	Open    int // cards that wait for a reviewer
+}
+
+// Waiting counts what waits in a route.
+func (q *Queue) Waiting(ctx context.Context, route string) (Counts, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	p := q.c.Pipeline()
+	b, c, o := p.ZCard(ctx, q.key.backlog(route)), p.ZCard(ctx, q.key.claimed(route)), p.ZCard(ctx, q.key.open(route))
+	if _, err := p.Exec(ctx); err != nil {
+		return Counts{}, failed("count what waits in "+route, err)
+	}
+	return Counts{int(b.Val()), int(c.Val()), int(o.Val())}, nil
+}
+
+// Claim is one span on its way to Slack, held by one replica for a while.
+type Claim struct {
+	review.Ref
+	Row   int64
+	Turn  int64     // fencing token: of two owners the later one counts
+	Again bool      // an earlier owner's lease ran out: it may have been posted
+	Since time.Time // when it was first claimed
+}
+
+type claimBody struct {
+	Turn  int64 `json:"t"`
+	Row   int64 `json:"r"`
+	Since int64 `json:"s"`
+	Again int   `json:"a"`
+}
+
+// Claim takes the next span of a route: first one whose owner's lease ran out,
+// then the newest or oldest of the backlog, if the open and the claimed ones
+// leave room under maxOpen (0: no limit). One trace has one live claim at most,
+// so that its first card becomes the parent of the others.
+func (q *Queue) Claim(ctx context.Context, route string, maxOpen int, order review.Order, lease time.Duration) (Claim, bool, error) {
+	newest := 0
+	if order != review.Oldest {
+		newest = 1
+	}
+	v, err := q.run(ctx, claimScript, "claim from "+route,
+		[]string{q.key.backlog(route), q.key.claimed(route), q.key.claims(route), q.key.open(route), q.key.seq()},
+		maxOpen, newest, lease.Milliseconds())
+	if err != nil || v == nil {
+		return Claim{}, false, err
+	}
+	got, ok := v.([]any)
+	if !ok || len(got) != 2 {
+		return Claim{}, false, fmt.Errorf("claim from %s: unexpected answer %v", route, v)
+	}
+	var b claimBody
+	if err := json.Unmarshal([]byte(got[1].(string)), &b); err != nil {
+		return Claim{}, false, fmt.Errorf("claim from %s: %w", route, err)
+	}
+	trace, span := splitMember(got[0].(string))
+	return Claim{
+		Ref: review.Ref{Route: route, TraceID: trace, SpanID: span},
+		Row: b.Row, Turn: b.Turn, Again: b.Again == 1, Since: timeOf(b.Since),
+	}, true, nil
+}
+
+// Drop gives up a claim: the span will not be posted. A claim that is another's
+// by now is left alone.
+func (q *Queue) Drop(ctx context.Context, c Claim) error {
+	_, err := q.run(ctx, dropScript, "drop claim "+c.SpanID,
+		[]string{q.key.claimed(c.Route), q.key.claims(c.Route)}, member(c.TraceID, c.SpanID), c.Turn)
+	return err
+}
+
+// PutBack returns a claim that surely was not posted: it is claimed again after
+// a while, and keeps its place until then. Whether an earlier owner may have
+// posted it is not forgotten.
+func (q *Queue) PutBack(ctx context.Context, c Claim, after time.Duration) error {
+	again := 0
+	if c.Again {
+		again = 1
+	}
+	_, err := q.run(ctx, putBackScript, "put back claim "+c.SpanID,
+		[]string{q.key.claimed(c.Route), q.key.claims(c.Route)}, member(c.TraceID, c.SpanID), c.Turn, after.Milliseconds(), again)
+	return err
+}
+
+// OldestOpen lists up to n open cards that were posted before a time, oldest
+// first. Entries whose thread expired are cleared away.
+func (q *Queue) OldestOpen(ctx context.Context, route string, before time.Time, n int) ([]review.Ref, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	members, err := q.c.ZRangeByScore(ctx, q.key.open(route), &redis.ZRangeBy{
+		Min: "-inf", Max: fmt.Sprintf("(%d", before.UnixMilli()), Count: int64(n)}).Result()
+	if err != nil {
+		return nil, failed("list open cards of "+route, err)
+	}
+	ids := make([]string, len(members))
+	for i, m := range members {
+		ids[i], _ = splitMember(m)
+	}
+	threads, err := q.Threads(ctx, route, ids)
+	if err != nil {
+		return nil, err
+	}
+	var out []review.Ref
+	for i, m := range members {
+		_, span := splitMember(m)
+		if c := threads[i].Card(span); c == nil || c.State != review.Open {
+			if err := q.c.ZRem(ctx, q.key.open(route), m).Err(); err != nil {
+				return out, failed("clear open cards of "+route, err)
+			}
+			continue
+		}
+		out = append(out, review.Ref{Route: route, TraceID: ids[i], SpanID: span})
+	}
+	return out, nil
+}
+
+// Routes lists every route name that ever had state, those that were taken out
+// of the configuration too.
+func (q *Queue) Routes(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	names, err := q.c.SMembers(ctx, q.key.routes()).Result()
+	return names, failed("list routes", err)
+}

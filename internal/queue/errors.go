@@ -1,0 +1,57 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+// ErrLost says that a claim's lease ran out and another replica has it: what
+// this one was about to write is not written.
+var ErrLost = &review.Error{Kind: review.Refused, Text: "the claim ran out and is another replica's now"}
+
+// failed gives a failure of Redis its Kind. This is the only place that knows
+// Redis's error words.
+func failed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *review.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	kind, text := review.Broken, "Redis: "+what
+	var answer redis.Error
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &answer) && !errors.Is(err, redis.Nil):
+		word, _, _ := strings.Cut(answer.Error(), " ")
+		switch word {
+		case "NOAUTH", "WRONGPASS", "NOPERM":
+			kind, text = review.Denied, "Redis refuses our user or password; check REDIS_URL"
+		case "OOM":
+			kind, text = review.Down, "Redis is out of memory; raise maxmemory"
+		case "READONLY":
+			kind, text = review.Down, "Redis is a read-only replica; REDIS_URL must name the master"
+		case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "BUSY":
+			kind, text = review.Down, "Redis cannot write right now"
+		}
+	case errors.As(err, &dial) && dial.Op == "dial":
+		kind, text = review.Down, "Redis does not answer"
+	case errors.Is(err, redis.ErrClosed):
+		kind, text = review.Down, "the connection to Redis is closed"
+	case errors.Is(err, redis.ErrPoolTimeout):
+		kind, text = review.Down, "Redis is too slow: no connection came free"
+	case errors.Is(err, context.Canceled):
+		kind = review.Unsure
+	default: // a reset, an EOF, a time-out: the command may have run
+		kind, text = review.Unsure, "Redis did not answer in time: "+what
+	}
+	return &review.Error{Kind: kind, Text: text, Err: fmt.Errorf("%s: %w", what, err)}
+}

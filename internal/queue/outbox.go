@@ -1,0 +1,149 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+var (
+	leaseScript = script("lease")
+	laterScript = script("later")
+)
+
+// Entry is a judgement on its way to Phoenix, leased by one replica.
+type Entry struct {
+	Key   string // Judgement.Key
+	Turn  int64  // fencing token: a later change or lease has a higher one
+	Tries int    // failed deliveries so far
+	review.Judgement
+	Project string // Phoenix project name
+}
+
+// Dead is a judgement that Phoenix will never take, kept with the reason.
+type Dead struct {
+	Entry
+	Why string
+	At  time.Time // when it was given up
+}
+
+// Lease takes up to n judgements that are due, oldest first, for a while d.
+// When it ends without a word they are due again.
+func (q *Queue) Lease(ctx context.Context, n int, d time.Duration) ([]Entry, error) {
+	v, err := q.run(ctx, leaseScript, "lease judgements",
+		[]string{q.key.due(), q.key.body(), q.key.turn(), q.key.lease(), q.key.tries(), q.key.seq()}, n, d.Milliseconds())
+	if err != nil || v == nil {
+		return nil, err
+	}
+	got, ok := v.([]any)
+	if !ok || len(got)%4 != 0 {
+		return nil, fmt.Errorf("lease judgements: unexpected answer %v", v)
+	}
+	var out []Entry
+	for i := 0; i < len(got); i += 4 {
+		e := Entry{Key: got[i].(string), Turn: got[i+2].(int64), Tries: int(got[i+3].(int64))}
+		if e.Judgement, e.Project, err = decodeJudgement([]byte(got[i+1].(string))); err != nil {
+			// It stays leased and comes back: an operator can look at it.
+			q.opts.Log.Error("a judgement in the outbox cannot be read", "key", e.Key, "error", err)
+			continue
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// Later gives leases back: the judgements are due again after a while, and
+// their tries are counted. One that was replaced meanwhile is due at once.
+func (q *Queue) Later(ctx context.Context, es []Entry, after time.Duration) error {
+	if len(es) == 0 {
+		return nil
+	}
+	args := []any{after.Milliseconds()}
+	for _, e := range es {
+		args = append(args, e.Key, e.Turn)
+	}
+	_, err := q.run(ctx, laterScript, "give leases back",
+		[]string{q.key.due(), q.key.turn(), q.key.lease(), q.key.tries()}, args...)
+	return err
+}
+
+// NextDue is when the next judgement is due; false when none waits.
+func (q *Queue) NextDue(ctx context.Context) (time.Time, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	z, err := q.c.ZRangeWithScores(ctx, q.key.due(), 0, 0).Result()
+	if err != nil || len(z) == 0 {
+		return time.Time{}, false, failed("look at the outbox", err)
+	}
+	return timeOf(int64(z[0].Score)), true, nil
+}
+
+// OutboxStats says how much is on its way to Phoenix.
+type OutboxStats struct {
+	Depth  int       // judgements that Phoenix has not confirmed
+	Dead   int       // dead letters
+	Oldest time.Time // click of the oldest of the next hundred due; zero when none waits
+}
+
+// Outbox counts what is on its way.
+func (q *Queue) Outbox(ctx context.Context) (OutboxStats, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	p := q.c.Pipeline()
+	n, dead, ids := p.HLen(ctx, q.key.body()), p.HLen(ctx, q.key.dead()), p.ZRange(ctx, q.key.due(), 0, 99)
+	if _, err := p.Exec(ctx); err != nil {
+		return OutboxStats{}, failed("count the outbox", err)
+	}
+	s := OutboxStats{Depth: int(n.Val()), Dead: int(dead.Val())}
+	if len(ids.Val()) == 0 {
+		return s, nil
+	}
+	bodies, err := q.c.HMGet(ctx, q.key.body(), ids.Val()...).Result()
+	if err != nil {
+		return s, failed("count the outbox", err)
+	}
+	for _, b := range bodies {
+		text, _ := b.(string)
+		var at struct {
+			At int64 `json:"at"`
+		}
+		if json.Unmarshal([]byte(text), &at) == nil && (s.Oldest.IsZero() || timeOf(at.At).Before(s.Oldest)) {
+			s.Oldest = timeOf(at.At)
+		}
+	}
+	return s, nil
+}
+
+// DeadLetters lists what Phoenix will never take, with the reasons.
+func (q *Queue) DeadLetters(ctx context.Context) ([]Dead, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	all, err := q.c.HGetAll(ctx, q.key.dead()).Result()
+	if err != nil {
+		return nil, failed("list dead letters", err)
+	}
+	var out []Dead
+	for key, text := range all {
+		var b deadBody
+		d := Dead{Entry: Entry{Key: key}}
+		err := json.Unmarshal([]byte(text), &b)
+		if err == nil {
+			d.Judgement, d.Project, err = decodeJudgement(b.Body)
+		}
+		if err != nil {
+			d.Why = "the stored letter cannot be read: " + err.Error()
+		} else {
+			d.Why, d.At = b.Why, timeOf(b.At)
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+func isNil(err error) bool { return errors.Is(err, redis.Nil) }
