@@ -1,0 +1,32 @@
+package main
+
+import (
+	"github.com/spanbot/spanbot/internal/bot"
+	"github.com/spanbot/spanbot/internal/config"
+)
+
+type checkCmd struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (checkCmd) Help() string {
+	return "Exit code 0: a bot with these settings would work; 1: something keeps it from working; 2: the settings themselves are wrong."
+}
+
+// Run asks every part.
+func (k checkCmd) Run(a *app) error {
+	c, err := a.load(config.NeedAll)
+	if err != nil {
+		return err
+	}
+	s, err := a.settings(c)
+	if err != nil {
+		return err
+	}
+	good, err := bot.Check(a.ctx, s, a.out, k.JSON)
+	if err == nil && !good {
+		err = errSaid
+	}
+	return err
+}

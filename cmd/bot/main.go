@@ -1,0 +1,212 @@
+// Command bot is Spanbot: it posts spans that no human has annotated to Slack
+// and stores what reviewers say of them in Phoenix.
+//
+// Here are the flags, the exit codes and the wiring; one file per command. What
+// the commands do is in internal/bot, what may be set in internal/config.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"github.com/spanbot/spanbot/internal/bot"
+	"github.com/spanbot/spanbot/internal/config"
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/slackui"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // it was tried and did not work
+	exitUsage  = 2 // settings or words are wrong; nothing was started
+)
+
+// version is set by the linker (-X main.version=…); else the module's own.
+var version = ""
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if i, ok := debug.ReadBuildInfo(); ok && i.Main.Version != "" && i.Main.Version != "(devel)" {
+		return i.Main.Version
+	}
+	return release
+}
+
+// release is the version under development, as CHANGELOG names it.
+const release = "0.1.0"
+
+// cli is every command and flag. Flags are settings of internal/config: they
+// count before the environment and the file.
+type cli struct {
+	Config           string `help:"Configuration file ($SPANBOT_CONFIG; default spanbot.yaml, where there is one)." placeholder:"FILE"`
+	PhoenixEndpoint  string `help:"Base URL of Phoenix ($PHOENIX_ENDPOINT)." placeholder:"URL"`
+	PhoenixPublicURL string `name:"phoenix-public-url" help:"Base URL of links to Phoenix that reviewers tap ($PHOENIX_PUBLIC_URL; default the endpoint)." placeholder:"URL"`
+	Project          string `help:"Phoenix project whose spans are reviewed ($PHOENIX_PROJECT)." placeholder:"NAME"`
+	Channel          string `help:"Channel for the cards: an id, or #name ($SLACK_CHANNEL)." placeholder:"CHANNEL"`
+	SlackAPIURL      string `name:"slack-api-url" help:"Slack Web API, for emulators ($SLACK_API_URL)." placeholder:"URL"`
+	Schedule         string `help:"When Phoenix is polled, a cron spec in UTC ($SPANBOT_SCHEDULE; default @every 30s)." placeholder:"SPEC"`
+	Rubric           string `help:"Rubric, the name of the annotation in Phoenix ($SPANBOT_RUBRIC; default correctness)." placeholder:"NAME"`
+	MaxOpen          string `help:"Cards that wait for a reviewer at any time, 0 = no limit ($SPANBOT_MAX_OPEN; default 25)." placeholder:"N"`
+	Listen           string `help:"Address of probes, metrics and Slack's HTTP mode ($SPANBOT_LISTEN; default 127.0.0.1:8080)." placeholder:"ADDRESS"`
+	Retention        string `help:"How long cards are remembered in Redis ($SPANBOT_RETENTION; default 90d)." placeholder:"DURATION"`
+	LogLevel         string `help:"How much is logged: debug, info, warn or error ($SPANBOT_LOG_LEVEL; default info)." placeholder:"LEVEL"`
+
+	Run       runCmd      `cmd:"" default:"1" help:"Poll, post, take clicks and deliver, until stopped (the default)."`
+	Check     checkCmd    `cmd:"" help:"Ask Slack, Phoenix and Redis whether all is well, and say what to do."`
+	Preview   previewCmd  `cmd:"" help:"Poll once and post nothing: what would be posted, and how many cards a day."`
+	Manifest  manifestCmd `cmd:"" help:"Print the manifest of the Slack app."`
+	ConfigCmd configCmd   `cmd:"" name:"config" help:"Write a spanbot.yaml to start from, or check one."`
+	Version   versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// flags are the given flags by their setting.
+func (c *cli) flags() map[string]string {
+	out := map[string]string{}
+	for name, v := range map[string]string{
+		"phoenix-endpoint": c.PhoenixEndpoint, "phoenix-public-url": c.PhoenixPublicURL, "project": c.Project,
+		"channel": c.Channel, "slack-api-url": c.SlackAPIURL, "schedule": c.Schedule, "rubric": c.Rubric,
+		"max-open": c.MaxOpen, "listen": c.Listen, "retention": c.Retention, "log-level": c.LogLevel,
+	} {
+		if v != "" {
+			out[name] = v
+		}
+	}
+	return out
+}
+
+// app is what every command is handed.
+type app struct {
+	ctx    context.Context
+	cli    *cli
+	out    io.Writer
+	errOut io.Writer
+}
+
+// load reads the settings a command needs.
+func (a *app) load(need config.Need) (config.Config, error) {
+	return config.Load(config.Source{
+		Env: os.LookupEnv, File: a.cli.Config, Flags: a.cli.flags(), ReadFile: os.ReadFile,
+		CheckSchedule: func(spec string) error { _, err := bot.ParseSchedule(spec); return err },
+	}, need)
+}
+
+// settings turns a configuration into what the bot is told.
+func (a *app) settings(c config.Config) (bot.Settings, error) {
+	log, err := a.logger()
+	if err != nil {
+		return bot.Settings{}, err
+	}
+	for _, n := range c.Notes {
+		log.Warn(n)
+	}
+	headers := map[string]string{}
+	for k, v := range c.Phoenix.Headers {
+		headers[k] = v.Reveal()
+	}
+	return bot.Settings{
+		Phoenix:       phoenix.Options{Endpoint: c.Phoenix.Endpoint, APIKey: c.Phoenix.APIKey.Reveal(), Headers: headers, Version: versionText()},
+		PhoenixPublic: c.Phoenix.Public,
+		Slack: slackui.Options{BotToken: c.Slack.BotToken.Reveal(), AppToken: c.Slack.AppToken.Reveal(),
+			SigningSecret: c.Slack.SigningSecret.Reveal(), APIURL: c.Slack.APIURL},
+		Redis: c.Redis.URL.Reveal(), Listen: c.Listen, Retention: c.Retention,
+		Routes: c.Routes, Rubrics: c.Rubrics, Version: versionText(), Log: log,
+	}, nil
+}
+
+// logger writes text to a terminal and JSON to anything else.
+func (a *app) logger() (*slog.Logger, error) {
+	word := a.cli.LogLevel
+	if word == "" {
+		word = os.Getenv("SPANBOT_LOG_LEVEL")
+	}
+	var level slog.Level
+	if word != "" {
+		if err := level.UnmarshalText([]byte(word)); err != nil {
+			return nil, usage("log level %q is not known; want debug, info, warn or error (--log-level or SPANBOT_LOG_LEVEL)", word)
+		}
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if f, ok := a.errOut.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return slog.New(slog.NewTextHandler(a.errOut, o)), nil
+	}
+	return slog.New(slog.NewJSONHandler(a.errOut, o)), nil
+}
+
+// usage is a mistake of the person who typed.
+func usage(format string, args ...any) error {
+	return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf(format, args...)}
+}
+
+// errSaid fails a command that has printed what is wrong.
+var errSaid = errors.New("")
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, out, errOut io.Writer) int {
+	// The bot itself is small; what makes it grow are texts of spans on their way
+	// through. Collecting earlier costs little and keeps the process small.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(80 << 20)
+	}
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("spanbot"),
+		kong.Description("Review what your LLM application did, in Slack. Settings come from flags, the environment and spanbot.yaml, in this order; secrets (PHOENIX_API_KEY, SLACK_BOT_TOKEN, SLACK_APP_TOKEN or SLACK_SIGNING_SECRET, REDIS_URL) from the environment or the file named in their _FILE form."),
+		kong.UsageOnError(), kong.Writers(out, errOut),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Exit(func(code int) { exited = code }))
+	if err != nil {
+		fmt.Fprintln(errOut, "spanbot:", err)
+		return exitFailed
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // --help was printed
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "spanbot: %v; see spanbot --help\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	err = parsed.Run(&app{ctx: ctx, cli: &c, out: out, errOut: errOut})
+	return report(err, errOut)
+}
+
+// report says what went wrong and turns it into an exit code.
+func report(err error, w io.Writer) int {
+	var mistakes config.Mistakes
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errSaid):
+		return exitFailed
+	case errors.As(err, &mistakes):
+		fmt.Fprintln(w, strings.TrimRight(mistakes.Error(), "\n"))
+		return exitUsage
+	}
+	fmt.Fprintln(w, "spanbot:", err)
+	if review.KindOf(err) == review.Invalid {
+		return exitUsage
+	}
+	return exitFailed
+}
