@@ -1,0 +1,34 @@
+package slackui
+
+// Action is what a person tapped. It is the action_id, or, behind ⋯, the last
+// part of the option's value.
+type Action string
+
+// Actions.
+const (
+	Up       Action = "up"       // 👍
+	Down     Action = "down"     // 👎
+	Annotate Action = "annotate" // open the form
+	Details  Action = "details"  // open the details
+	Trace    Action = "trace"    // show the trace in the thread
+	Skip     Action = "skip"     // close without a label
+	Withdraw Action = "withdraw" // take one's judgement back, from the form
+	Page     Action = "page"     // another page of the details
+	Pick     Action = "pick"     // a span chosen in an outline: open its form
+)
+
+// Ids in blocks and views. They are the wire between a message that was drawn
+// months ago and the code of today: never reuse one for another meaning.
+const (
+	actionMore = "more" // the overflow menu: the option's value names the action
+	actionOpen = "open" // a link; Slack reports the tap all the same
+
+	blockJudge   = "judge"
+	blockIO      = "io"
+	blockTarget  = "target"
+	blockLabel   = "label"
+	blockScore   = "score"
+	blockWhy     = "explanation"
+	callbackForm = "form"
+	callbackRead = "read" // details and notes: nothing to submit
+)
