@@ -20,11 +20,7 @@ func (k checkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.settings(c)
-	if err != nil {
-		return err
-	}
-	good, err := bot.Check(a.ctx, s, a.out, k.JSON)
+	good, err := bot.Check(a.ctx, a.settings(c), a.out, k.JSON)
 	if err == nil && !good {
 		err = errSaid
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,14 +36,20 @@ func (c configInitCmd) Run(a *app) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s is written. Edit it, then: spanbot config check --config %s\n", c.Output, c.Output)
+	fmt.Fprintf(a.out, "%s is written. Edit it, then: spanbot config check %s\n", c.Output, c.Output)
 	return nil
 }
 
-type configCheckCmd struct{}
+type configCheckCmd struct {
+	File string `arg:"" optional:"" help:"File to check (default as for run)." placeholder:"FILE"`
+}
 
-// Run reads everything and connects to nothing. Secrets need not be set for it.
-func (configCheckCmd) Run(a *app) error {
+// Run reads everything and connects to nothing. What only `run` needs, secrets
+// above all, may be missing: a file is checked where they are not.
+func (k configCheckCmd) Run(a *app) error {
+	if k.File != "" {
+		a.cli.Config = k.File
+	}
 	c, err := a.load(0)
 	if err != nil {
 		return err
@@ -60,8 +67,19 @@ func (configCheckCmd) Run(a *app) error {
 		if r.Spans.AllSpans {
 			spans = "all spans"
 		}
-		fmt.Fprintf(a.out, "Route %s: %s of project %s → %s, rubric %s, %s, at most %d open\n",
-			r.Name, spans, r.Project, r.Channel, r.Rubric, r.Schedule, r.MaxOpen)
+		open := fmt.Sprintf("at most %d open cards", r.MaxOpen)
+		if r.MaxOpen == 0 {
+			open = "any number of open cards"
+		}
+		fmt.Fprintf(a.out, "Route %s: %s of project %s → %s, rubric %s, %s, %s\n",
+			r.Name, spans, r.Project, cmp.Or(r.Channel, "(no channel)"), r.Rubric, r.Schedule, open)
+	}
+	var missing config.Mistakes
+	if _, err := a.load(config.NeedAll); errors.As(err, &missing) {
+		fmt.Fprintln(a.out, "Not set here, and needed to run:")
+		for _, m := range missing {
+			fmt.Fprintln(a.out, " ", m.Text)
+		}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // schedules name time zones, and a container has none
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
@@ -57,7 +58,7 @@ type cli struct {
 	PhoenixPublicURL string `name:"phoenix-public-url" help:"Base URL of links to Phoenix that reviewers tap ($PHOENIX_PUBLIC_URL; default the endpoint)." placeholder:"URL"`
 	Project          string `help:"Phoenix project whose spans are reviewed ($PHOENIX_PROJECT)." placeholder:"NAME"`
 	Channel          string `help:"Channel for the cards: an id, or #name ($SLACK_CHANNEL)." placeholder:"CHANNEL"`
-	SlackAPIURL      string `name:"slack-api-url" help:"Slack Web API, for emulators ($SLACK_API_URL)." placeholder:"URL"`
+	SlackAPIURL      string `name:"slack-api-url" help:"Slack Web API, for emulators ($SLACK_API_URL; default https://slack.com/api/)." placeholder:"URL"`
 	Schedule         string `help:"When Phoenix is polled, a cron spec in UTC ($SPANBOT_SCHEDULE; default @every 30s)." placeholder:"SPEC"`
 	Rubric           string `help:"Rubric, the name of the annotation in Phoenix ($SPANBOT_RUBRIC; default correctness)." placeholder:"NAME"`
 	MaxOpen          string `help:"Cards that wait for a reviewer at any time, 0 = no limit ($SPANBOT_MAX_OPEN; default 25)." placeholder:"N"`
@@ -105,11 +106,8 @@ func (a *app) load(need config.Need) (config.Config, error) {
 }
 
 // settings turns a configuration into what the bot is told.
-func (a *app) settings(c config.Config) (bot.Settings, error) {
-	log, err := a.logger()
-	if err != nil {
-		return bot.Settings{}, err
-	}
+func (a *app) settings(c config.Config) bot.Settings {
+	log := a.logger(c.LogLevel)
 	for _, n := range c.Notes {
 		log.Warn(n)
 	}
@@ -124,26 +122,16 @@ func (a *app) settings(c config.Config) (bot.Settings, error) {
 			SigningSecret: c.Slack.SigningSecret.Reveal(), APIURL: c.Slack.APIURL},
 		Redis: c.Redis.URL.Reveal(), Listen: c.Listen, Retention: c.Retention,
 		Routes: c.Routes, Rubrics: c.Rubrics, Version: versionText(), Log: log,
-	}, nil
+	}
 }
 
 // logger writes text to a terminal and JSON to anything else.
-func (a *app) logger() (*slog.Logger, error) {
-	word := a.cli.LogLevel
-	if word == "" {
-		word = os.Getenv("SPANBOT_LOG_LEVEL")
-	}
-	var level slog.Level
-	if word != "" {
-		if err := level.UnmarshalText([]byte(word)); err != nil {
-			return nil, usage("log level %q is not known; want debug, info, warn or error (--log-level or SPANBOT_LOG_LEVEL)", word)
-		}
-	}
+func (a *app) logger(level slog.Level) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level}
 	if f, ok := a.errOut.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return slog.New(slog.NewTextHandler(a.errOut, o)), nil
+		return slog.New(slog.NewTextHandler(a.errOut, o))
 	}
-	return slog.New(slog.NewJSONHandler(a.errOut, o)), nil
+	return slog.New(slog.NewJSONHandler(a.errOut, o))
 }
 
 // usage is a mistake of the person who typed.
@@ -169,7 +157,8 @@ func run(args []string, out, errOut io.Writer) int {
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("spanbot"),
-		kong.Description("Review what your LLM application did, in Slack. Settings come from flags, the environment and spanbot.yaml, in this order; secrets (PHOENIX_API_KEY, SLACK_BOT_TOKEN, SLACK_APP_TOKEN or SLACK_SIGNING_SECRET, REDIS_URL) from the environment or the file named in their _FILE form."),
+		kong.Description("Review what your LLM application did, in Slack. Settings come from flags, the environment, spanbot.yaml and defaults, in this order."),
+		kong.Help(help),
 		kong.UsageOnError(), kong.Writers(out, errOut),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.Exit(func(code int) { exited = code }))
@@ -190,6 +179,21 @@ func run(args []string, out, errOut io.Writer) int {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err = parsed.Run(&app{ctx: ctx, cli: &c, out: out, errOut: errOut})
 	return report(err, errOut)
+}
+
+// help prints kong's help and, below that of the whole program, the settings
+// that have no flag.
+func help(o kong.HelpOptions, c *kong.Context) error {
+	if err := kong.DefaultHelpPrinter(o, c); err != nil || c.Selected() != nil {
+		return err
+	}
+	fmt.Fprintln(c.Stdout, "\nFrom the environment alone, or from the file whose path stands in NAME_FILE:")
+	for _, s := range config.Settings() {
+		if s.Flag == "" {
+			fmt.Fprintf(c.Stdout, "  %-24s %s.\n", s.Env, s.Help)
+		}
+	}
+	return nil
 }
 
 // report says what went wrong and turns it into an exit code.

@@ -25,15 +25,11 @@ func (p previewCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.settings(c)
-	if err != nil {
-		return err
-	}
 	out := a.out
 	if !p.JSON { // JSON lines are for programs that read along; people read a whole
 		b := bufio.NewWriter(out)
 		defer b.Flush()
 		out = b
 	}
-	return bot.Preview(a.ctx, s, bot.PreviewOptions{Out: io.Writer(out), JSON: p.JSON, Limit: p.Limit, Route: p.Route})
+	return bot.Preview(a.ctx, a.settings(c), bot.PreviewOptions{Out: io.Writer(out), JSON: p.JSON, Limit: p.Limit, Route: p.Route})
 }

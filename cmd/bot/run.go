@@ -13,9 +13,5 @@ func (runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s, err := a.settings(c)
-	if err != nil {
-		return err
-	}
-	return bot.Run(a.ctx, s)
+	return bot.Run(a.ctx, a.settings(c))
 }

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ type Config struct {
 	}
 	Listen    string
 	Retention time.Duration
+	LogLevel  slog.Level
 	Routes    []review.Route
 	Rubrics   map[string]review.Rubric // those that the file defines, by name
 
@@ -166,6 +168,7 @@ func (l *loader) services(c *Config, file fileSettings) {
 	c.Listen, c.Retention = defaultListen, defaultRetention
 	set(l, "SPANBOT_LISTEN", file, &c.Listen, parseListen)
 	set(l, "SPANBOT_RETENTION", file, &c.Retention, positiveDuration)
+	set(l, "SPANBOT_LOG_LEVEL", file, &c.LogLevel, parseLevel)
 }
 
 func (l *loader) redisURL(c *Config, file fileSettings) {

@@ -177,6 +177,7 @@ func TestEnvironment_Mistakes(t *testing.T) {
 		{"channel in capitals", vars{"SLACK_CHANNEL": "#My Reviews"}, nil, []string{`did you mean "#my-reviews"?`}},
 		{"schedule", vars{"SPANBOT_SCHEDULE": "@every 0s"}, nil, []string{"SPANBOT_SCHEDULE: @every 0s is faster than once a second"}},
 		{"not a number", vars{"SPANBOT_MAX_OPEN": "many"}, nil, []string{`SPANBOT_MAX_OPEN: "many" is not a whole number`}},
+		{"log level", vars{"SPANBOT_LOG_LEVEL": "wran"}, nil, []string{`SPANBOT_LOG_LEVEL: "wran" is not known; did you mean "warn"?`}},
 		{"port alone", vars{"SPANBOT_LISTEN": "8080"}, nil, []string{`did you mean "127.0.0.1:8080"?`}},
 		{"retention shorter than a card is open", vars{"SPANBOT_RETENTION": "2d"}, nil, []string{"cards stay open for 7d, longer than the retention of 2d"}},
 		{"file that is not there", vars{"SPANBOT_CONFIG": "/etc/no.yaml"}, nil, []string{"SPANBOT_CONFIG: cannot read /etc/no.yaml: there is no such file"}},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/url"
@@ -184,6 +185,18 @@ func hasPassword(s string) bool {
 	return set || q.Has("password") || q.Has("sentinel_password")
 }
 
+// parseLevel reads a log level.
+func parseLevel(s string) (slog.Level, error) {
+	w, err := word(s, []string{"debug", "info", "warn", "error"})
+	if err != nil {
+		return 0, err
+	}
+	var l slog.Level
+	err = l.UnmarshalText([]byte(w))
+	return l, err
+}
+
+// parseListen reads an address to listen on.
 func parseListen(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
