@@ -16,8 +16,12 @@ const (
 	// batch is how many judgements go in one request: about 2 ms each in the
 	// server, and nothing else is written meanwhile.
 	batch = 100
-	// deliverLease is longer than a request may take.
-	deliverLease = 30 * time.Second
+	// deliverLease is how soon judgements are taken up again whose holder died.
+	// While it lives it extends its lease, however long Phoenix takes.
+	deliverLease  = 6 * time.Second
+	deliverExtend = 2 * time.Second
+	// deliverTimeout bounds one round of requests.
+	deliverTimeout = 60 * time.Second
 	// outboxCheck is how often the outbox is looked at without being woken.
 	outboxCheck = 2 * time.Second
 	// poisoned is after how many answers of 500 to a judgement sent alone it is
@@ -75,12 +79,13 @@ func (b *Bot) deliver(ctx context.Context) {
 // deliverDue delivers up to n judgements that are due and reports how many it
 // took. It fails only when the other side is down, so that the caller pauses.
 func (b *Bot) deliverDue(n int) (int, error) {
-	ctx, cancel := context.WithTimeout(b.finish, deliverLease)
+	ctx, cancel := context.WithTimeout(b.finish, deliverTimeout)
 	defer cancel()
 	entries, err := b.queue.Lease(ctx, n, deliverLease)
 	if err != nil || len(entries) == 0 {
 		return 0, err
 	}
+	defer b.hold(ctx, entries)()
 	var spans, traces, withdrawn []queue.Entry
 	for _, e := range entries {
 		switch {
@@ -102,6 +107,21 @@ func (b *Bot) deliverDue(n int) (int, error) {
 		failed = errors.Join(failed, b.deliverWithdrawal(ctx, e))
 	}
 	return len(entries), failed
+}
+
+// hold extends the leases until the returned function is called.
+func (b *Bot) hold(ctx context.Context, es []queue.Entry) (release func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for pause(ctx, deliverExtend) {
+			if err := b.queue.Extend(ctx, es, deliverLease); err != nil && ctx.Err() == nil {
+				b.log.Warn("leases could not be extended; another replica may send the same judgements, which does no harm", "error", err)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 // deliverBatch posts judgements of one kind of target together. A batch that

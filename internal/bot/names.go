@@ -3,7 +3,6 @@ package bot
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/spanbot/spanbot/internal/review"
@@ -11,14 +10,14 @@ import (
 
 // names knows what people are called: in memory, then Redis, then Slack.
 type names struct {
-	bot   *Bot
-	known *recent[string, string]
-	mu    sync.Mutex
-	tried map[string]time.Time // Slack did not say; do not ask again at once
+	bot    *Bot
+	known  *recent[string, string]
+	asking chan struct{}        // one look-up at a time: two askers of one name share it
+	failed map[string]time.Time // Slack did not say; do not ask again at once
 }
 
 func newNames(b *Bot) *names {
-	return &names{bot: b, known: newRecent[string, string](2048), tried: map[string]time.Time{}}
+	return &names{bot: b, known: newRecent[string, string](2048), asking: make(chan struct{}, 1), failed: map[string]time.Time{}}
 }
 
 // of returns the names of users, as far as they can be had. Missing ones are
@@ -54,20 +53,27 @@ func (n *names) of(ctx context.Context, users []string) map[string]string {
 }
 
 func (n *names) ask(ctx context.Context, user string) string {
-	n.mu.Lock()
-	again := time.Since(n.tried[user]) < time.Minute
-	if !again {
-		n.tried[user] = time.Now()
+	select {
+	case n.asking <- struct{}{}:
+		defer func() { <-n.asking }()
+	case <-ctx.Done():
+		return ""
 	}
-	n.mu.Unlock()
-	if again {
+	if name, ok := n.known.get(user); ok {
+		return name
+	}
+	if time.Since(n.failed[user]) < time.Minute {
 		return ""
 	}
 	name, err := n.bot.slack.UserName(ctx, user)
 	if err != nil {
+		if ctx.Err() == nil {
+			n.failed[user] = time.Now()
+		}
 		n.bot.log.Debug("no name for a reviewer", "user", user, "error", err)
 		return ""
 	}
+	n.known.put(user, name)
 	if err := n.bot.queue.KeepName(ctx, user, name); err != nil {
 		n.bot.log.Debug("a name could not be kept", "user", user, "error", err)
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	leaseScript = script("lease")
-	laterScript = script("later")
+	leaseScript  = script("lease")
+	laterScript  = script("later")
+	extendScript = script("extend")
 )
 
 // Entry is a judgement on its way to Phoenix, leased by one replica.
@@ -70,6 +71,20 @@ func (q *Queue) Later(ctx context.Context, es []Entry, after time.Duration) erro
 	}
 	_, err := q.run(ctx, laterScript, "give leases back",
 		[]string{q.key.due(), q.key.turn(), q.key.lease(), q.key.tries()}, args...)
+	return err
+}
+
+// Extend holds leases longer, from now on for d: a short lease that is extended
+// while its holder lives comes back soon when the holder dies.
+func (q *Queue) Extend(ctx context.Context, es []Entry, d time.Duration) error {
+	if len(es) == 0 {
+		return nil
+	}
+	args := []any{d.Milliseconds()}
+	for _, e := range es {
+		args = append(args, e.Key, e.Turn)
+	}
+	_, err := q.run(ctx, extendScript, "extend leases", []string{q.key.due(), q.key.lease()}, args...)
 	return err
 }
 

@@ -104,7 +104,11 @@ func (p part) documents(title []slack.RichTextSectionElement, n int) []slack.Ric
 	if last := docs[len(docs)-1]; last.Content.Head == "" && last.Content.More > 0 && last.ID == "" && last.Score == nil {
 		docs, left = docs[:len(docs)-1], last.Content.More
 	}
-	title = append(title, textOf("  "+strconv.Itoa(len(docs)+left), nil))
+	counted := "  " + thousands(len(docs)+left)
+	if left > 0 {
+		counted += ", the first " + strconv.Itoa(len(docs)) + " are shown"
+	}
+	title = append(title, textOf(counted, nil))
 	var items []slack.RichTextElement
 	for _, d := range docs {
 		var e []slack.RichTextSectionElement
@@ -126,9 +130,6 @@ func (p part) documents(title []slack.RichTextSectionElement, n int) []slack.Ric
 	out := []slack.RichTextElement{section(title...)}
 	if len(items) > 0 {
 		out = append(out, slack.NewRichTextList(slack.RTEListOrdered, 0, items...))
-	}
-	if left > 0 {
-		out = append(out, section(textOf("and "+thousands(left)+" more", italic)))
 	}
 	return out
 }

@@ -14,7 +14,7 @@ const (
 	// outlineLines is how many spans an outline lists; the rest is counted.
 	outlineLines = 40
 	// outlineWidth is how wide a line may be before a desktop breaks it.
-	outlineWidth = 110
+	outlineWidth = 84
 	outlineDepth = 8 // levels that are indented; deeper ones stand below each other
 )
 
@@ -113,9 +113,9 @@ func (v OutlineView) line(n review.Node) string {
 		out = review.Text{Head: n.Span.StatusMessage}
 	}
 	if room := outlineWidth - utf8.RuneCountInString(l) - 3; room > 10 && !out.Empty() {
-		l += " → " + line(out.Head, min(room, 60))
+		l += " → " + line(out.Head, min(room, 40))
 	}
-	return line2(l, outlineWidth+40)
+	return line2(l, outlineWidth+30)
 }
 
 // line2 bounds a line without folding its leading blanks.

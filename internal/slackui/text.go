@@ -52,11 +52,11 @@ func line(s string, n int) string {
 	return head + "…"
 }
 
-// inLabel makes a name safe inside <url|label> and on a mrkdwn line: markup
-// characters lose their meaning beside an invisible joiner.
+// inLabel makes a name safe inside <url|label> and on a mrkdwn line: what would
+// be markup becomes its look-alike. An underscore inside a word is none.
 func inLabel(s string, n int) string {
 	s = strings.ReplaceAll(line(s, n), "|", "¦")
-	return strings.NewReplacer("*", "*\u2060", "_", "_\u2060", "~", "~\u2060", "`", "ˋ").Replace(escape(s))
+	return strings.NewReplacer("*", "∗", "~", "∼", "`", "ˋ").Replace(escape(s))
 }
 
 // safeLink is an http(s) address that can stand in <url|label>; "" for others.
