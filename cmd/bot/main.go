@@ -187,7 +187,7 @@ func help(o kong.HelpOptions, c *kong.Context) error {
 	if err := kong.DefaultHelpPrinter(o, c); err != nil || c.Selected() != nil {
 		return err
 	}
-	fmt.Fprintln(c.Stdout, "\nFrom the environment alone, or from the file whose path stands in NAME_FILE:")
+	fmt.Fprintln(c.Stdout, "\nSecrets have no flag; they come from the environment, or from the file named in NAME_FILE:")
 	for _, s := range config.Settings() {
 		if s.Flag == "" {
 			fmt.Fprintf(c.Stdout, "  %-24s %s.\n", s.Env, s.Help)

@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	"io"
+	"errors"
 
 	"github.com/spanbot/spanbot/internal/bot"
 	"github.com/spanbot/spanbot/internal/config"
@@ -25,11 +25,12 @@ func (p previewCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	out := a.out
-	if !p.JSON { // JSON lines are for programs that read along; people read a whole
-		b := bufio.NewWriter(out)
-		defer b.Flush()
-		out = b
+	o := bot.PreviewOptions{Out: a.out, JSON: p.JSON, Limit: p.Limit, Route: p.Route}
+	if p.JSON { // for programs that read along
+		return bot.Preview(a.ctx, a.settings(c), o)
 	}
-	return bot.Preview(a.ctx, a.settings(c), bot.PreviewOptions{Out: io.Writer(out), JSON: p.JSON, Limit: p.Limit, Route: p.Route})
+	b := bufio.NewWriter(a.out)
+	o.Out = b
+	err = bot.Preview(a.ctx, a.settings(c), o)
+	return errors.Join(err, b.Flush())
 }
