@@ -1,6 +1,7 @@
 package slackui
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -129,7 +130,7 @@ func (p part) documents(title []slack.RichTextSectionElement, n int) []slack.Ric
 	}
 	out := []slack.RichTextElement{section(title...)}
 	if len(items) > 0 {
-		out = append(out, slack.NewRichTextList(slack.RTEListOrdered, 0, items...))
+		out = append(out, list(slack.RTEListOrdered, items))
 	}
 	return out
 }
@@ -143,7 +144,7 @@ func (p part) toolCalls(title []slack.RichTextSectionElement, n int) []slack.Ric
 		}
 		items = append(items, section(textOf(line(c.Name, 60)+"("+args+")", codeIn)))
 	}
-	return []slack.RichTextElement{section(title...), slack.NewRichTextList(slack.RTEListBullet, 0, items...)}
+	return []slack.RichTextElement{section(title...), list(slack.RTEListBullet, items)}
 }
 
 // length is how many characters elements take, as Slack counts them.
@@ -157,7 +158,7 @@ func length(es []slack.RichTextElement) int {
 			n += sectionLength(e.Elements)
 		case *slack.RichTextPreformatted:
 			n += sectionLength(e.Elements)
-		case *slack.RichTextList:
+		case *richTextList:
 			n += length(e.Elements)
 		}
 	}
@@ -174,10 +175,45 @@ func sectionLength(es []slack.RichTextSectionElement) int {
 	return n
 }
 
+// textOnCard is how many characters of each text a card shows: some thirty lines
+// on a phone.
+const textOnCard = 1200
+
+// characters is how many characters blocks take, as Slack counts them.
+func characters(blocks []slack.Block) int {
+	b, err := json.Marshal(blocks)
+	if err != nil {
+		return cardBudget
+	}
+	var v any
+	if json.Unmarshal(b, &v) != nil {
+		return cardBudget
+	}
+	n := 0
+	var walk func(any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		case map[string]any:
+			for k, x := range v {
+				if s, ok := x.(string); ok && k == "text" {
+					n += escapedLen(s)
+				}
+				walk(x)
+			}
+		}
+	}
+	walk(v)
+	return n
+}
+
 // content draws parts so that they take at most budget characters.
 func content(parts []part, budget int) []slack.RichTextElement {
 	var out []slack.RichTextElement
-	for n := 1800; ; n = n * 2 / 3 {
+	for n := textOnCard; ; n = n * 2 / 3 {
 		out = nil
 		for _, p := range parts {
 			out = append(out, p.elements(n)...)

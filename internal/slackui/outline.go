@@ -36,7 +36,7 @@ func DrawOutline(v OutlineView) Message {
 	shown := tree[:min(len(tree), outlineLines)]
 	var lines []string
 	var options []*slack.OptionBlockObject
-	budget := cardBudget
+	budget := cardBudget - outlineLines*(72+16) // the options of the select count, too
 	for i, n := range shown {
 		l := v.line(n)
 		if budget -= escapedLen(l) + 1; budget < 0 {

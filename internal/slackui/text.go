@@ -218,6 +218,21 @@ func preformatted(elements ...slack.RichTextSectionElement) slack.RichTextElemen
 	return &slack.RichTextPreformatted{Type: slack.RTEPreformatted, Elements: elements}
 }
 
+// richTextList is a rich_text_list with the fields that Slack's own types name:
+// slack-go's always sends an offset, which they do not know.
+type richTextList struct {
+	Type     slack.RichTextElementType     `json:"type"`
+	Style    slack.RichTextListElementType `json:"style"`
+	Elements []slack.RichTextElement       `json:"elements"`
+}
+
+// RichTextElementType implements slack.RichTextElement.
+func (l *richTextList) RichTextElementType() slack.RichTextElementType { return l.Type }
+
+func list(style slack.RichTextListElementType, items []slack.RichTextElement) slack.RichTextElement {
+	return &richTextList{Type: slack.RTEList, Style: style, Elements: items}
+}
+
 func option(text, value string) *slack.OptionBlockObject {
 	return slack.NewOptionBlockObject(value, plain(line(text, 72)), nil)
 }
