@@ -18,7 +18,6 @@ package bot
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -307,6 +306,3 @@ func (b *Bot) route(name string) *route {
 	}
 	return nil
 }
-
-// errStopped is what a step in hand gets when the grace ran out.
-var errStopped = errors.New("stopped before it was done; it is taken up again at the next start")

@@ -41,7 +41,7 @@ func (b *Bot) deliver(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			b.deliverDue(1) // what was clicked while we were being stopped
+			_, _ = b.deliverDue(batch) // what was clicked while we were being stopped
 			return
 		case <-b.kick:
 		case <-t.C:

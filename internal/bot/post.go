@@ -52,7 +52,7 @@ func (r *route) fill(ctx context.Context) {
 		c, ok, err := r.b.queue.Claim(ctx, r.Name, r.MaxOpen, r.Order, claimLease)
 		if err != nil {
 			if ctx.Err() == nil {
-				r.waits("Redis", err)
+				_ = r.waits("Redis", err)
 			}
 			return
 		}
@@ -228,7 +228,7 @@ func (r *route) drop(ctx context.Context, c queue.Claim, why review.Verdict) err
 // putBack returns a claim that surely was not posted.
 func (r *route) putBack(ctx context.Context, c queue.Claim, after time.Duration, cause error) error {
 	if review.KindOf(cause) == review.Denied || review.KindOf(cause) == review.Gone {
-		r.waits("post", cause)
+		_ = r.waits("post", cause)
 	}
 	if err := r.b.queue.PutBack(ctx, c, max(after, time.Second)); err != nil {
 		// Its lease ends by itself; then it is looked for and posted.

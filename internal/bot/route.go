@@ -156,7 +156,7 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	if slot {
 		mine, err := r.b.queue.Slot(ctx, r.Name, r.interval(time.Now()))
 		if err != nil {
-			r.waits("Redis", err)
+			_ = r.waits("Redis", err)
 			return
 		}
 		if !mine {
@@ -172,7 +172,7 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	if err != nil {
 		outcome = string(review.KindOf(err))
 		if ctx.Err() == nil {
-			r.waits("poll", err)
+			_ = r.waits("poll", err)
 		}
 	}
 	r.b.metrics.polls.WithLabelValues(r.Name, outcome).Observe(time.Since(start).Seconds())

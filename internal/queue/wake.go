@@ -31,7 +31,7 @@ func (q *Queue) listen(ctx context.Context, out chan<- struct{}) {
 	sub := q.c.Subscribe(ctx, q.key.wake())
 	stop := context.AfterFunc(ctx, func() { _ = sub.Close() }) // a blocked read does not see ctx
 	defer stop()
-	defer sub.Close()
+	defer func() { _ = sub.Close() }()
 	if _, err := sub.Receive(ctx); err != nil {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // ErrBlocks says that Slack refuses the blocks as drawn: post the minimal card.
-var ErrBlocks = errors.New("Slack refuses the blocks")
+var ErrBlocks = errors.New("blocks refused by Slack")
 
 // table says what each of Slack's error words means for the bot and, where a
 // person can mend it, what to do (docs.slack.dev, the methods' error lists).

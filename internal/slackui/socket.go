@@ -3,6 +3,7 @@ package slackui
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"time"
@@ -36,7 +37,9 @@ func (m *Mux) Run(ctx context.Context) error {
 			m.running.Wait()
 			_ = sleep(conn, flush)
 			hangUp()
-			<-ended
+			if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+				m.log.Debug("the Socket Mode connection ended", "error", err)
+			}
 			return nil
 		case err := <-ended:
 			m.running.Wait()

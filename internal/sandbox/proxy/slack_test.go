@@ -20,7 +20,7 @@ import (
 )
 
 // post calls a method with a form and returns the answer and its HTTP response.
-func post(t *testing.T, s *Slack, method, token string, args map[string]string) (map[string]any, *http.Response) {
+func post(t *testing.T, s *Slack, method, token string, args map[string]string) (map[string]any, reply) {
 	t.Helper()
 	form := url.Values{}
 	if token != "" {
@@ -38,7 +38,14 @@ func post(t *testing.T, s *Slack, method, token string, args map[string]string) 
 	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
 		t.Fatal(err)
 	}
-	return out, resp
+	return out, reply{resp.StatusCode, resp.Status, resp.Header}
+}
+
+// reply is an answer whose body was read.
+type reply struct {
+	StatusCode int
+	Status     string
+	Header     http.Header
 }
 
 const section = `{"type":"section","block_id":"%s","text":{"type":"plain_text","text":"%s"}}`

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -128,10 +129,11 @@ func TestTCP_BreaksTheWireAsTold(t *testing.T) {
 			return "cut"
 		}
 		_, err := bufio.NewReader(c).ReadString('\n')
-		switch e, is := err.(net.Error); {
+		var e net.Error
+		switch {
 		case err == nil:
 			return "ok"
-		case is && e.Timeout():
+		case errors.As(err, &e) && e.Timeout():
 			return "timeout"
 		}
 		return "cut"
