@@ -14,7 +14,7 @@ const (
 	// overlap is how many row ids below the watermark are read again: SQLite
 	// gives the row of a deleted newest span to the next one, and replicas on
 	// Postgres may commit rows out of order. Spans seen before are known.
-	overlap = 100
+	overlap = 64
 	// pageSize is how many spans are decided on together.
 	pageSize = 100
 	// feedText is how much of each text a poll reads: it only decides, the card
