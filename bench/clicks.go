@@ -181,7 +181,7 @@ func clicks(l *lab) {
 		l.report(a <= limit, "click → stored, "+what+": p50 ≤ 1.25 × a bare POST through the same proxy + 5 ms",
 			"%s against %s (limit %s, n = %d, p90 %s against %s)", ms(a), ms(b), ms(limit), len(click), ms(quantile(click, .9)), ms(quantile(bare, .9)))
 	}
-	s.stored(cards[0], rig.Bob, "up") // names and connections are warm in production
+	s.stored(cards[0], rig.Bob, "down") // names and connections are warm in production
 	click, bare := round(rig.Alice)
 	check("idle", click, bare)
 

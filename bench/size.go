@@ -34,7 +34,7 @@ func sizes(l *lab) {
 	l.report(median(ready) <= time.Second, "start → ready: ≤ 1 s", "%s", ms(median(ready)))
 	cards := s.cards(25)
 	for i := range 60 {
-		s.stored(cards[i%25], []string{rig.Alice, rig.Bob}[(i/25)%2], []string{"up", "down"}[i%2])
+		s.stored(cards[i%25], []string{rig.Alice, rig.Bob}[(i/25)%2], []string{"up", "down"}[i/50])
 	}
 	var peak []int
 	for range 5 {

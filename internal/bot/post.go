@@ -52,10 +52,11 @@ func (r *route) fill(ctx context.Context) {
 		c, ok, err := r.b.queue.Claim(ctx, r.Name, r.MaxOpen, r.Order, claimLease)
 		if err != nil {
 			if ctx.Err() == nil {
-				_ = r.waits("Redis", err)
+				_ = r.waits("claim", "Redis", err)
 			}
 			return
 		}
+		r.goesOn("claim")
 		if !ok {
 			return
 		}
@@ -122,6 +123,7 @@ func (r *route) post(c queue.Claim) error {
 	if err := r.record(c, card, posted, excerpt); err != nil {
 		return err
 	}
+	r.goesOn("post")
 	r.b.metrics.posted.WithLabelValues(r.Name).Inc()
 	r.b.metrics.carded.Observe(time.Since(span.End).Seconds())
 	r.log.Info("posted", "span", c.SpanID, "trace", c.TraceID, "channel", channel, "ts", posted.TS)
@@ -228,7 +230,7 @@ func (r *route) drop(ctx context.Context, c queue.Claim, why review.Verdict) err
 // putBack returns a claim that surely was not posted.
 func (r *route) putBack(ctx context.Context, c queue.Claim, after time.Duration, cause error) error {
 	if review.KindOf(cause) == review.Denied || review.KindOf(cause) == review.Gone {
-		_ = r.waits("post", cause)
+		_ = r.waits("post", "the channel", cause)
 	}
 	if err := r.b.queue.PutBack(ctx, c, max(after, time.Second)); err != nil {
 		// Its lease ends by itself; then it is looked for and posted.

@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -25,13 +26,13 @@ type route struct {
 	rubric    review.Rubric
 	projectID string
 	channel   slackui.Channel
-	checked   time.Time // when all of the above was last found good
-	problem   string    // what the route waits for, said once; "" = nothing
+	checked   time.Time         // when all of the above was last found good
+	problems  map[string]string // what each step of the route waits for; each is said once
 	settled   map[string]int64
 }
 
 func newRoute(b *Bot, r review.Route) *route {
-	return &route{Route: r, b: b, log: b.log.With("route", r.Name), room: newSignal(), settled: map[string]int64{}}
+	return &route{Route: r, b: b, log: b.log.With("route", r.Name), room: newSignal(), problems: map[string]string{}, settled: map[string]int64{}}
 }
 
 // recheck is how long a route trusts what it found: a rubric may be edited in
@@ -49,41 +50,53 @@ func (r *route) prepare(ctx context.Context) error {
 		return nil
 	}
 	if err := r.b.checkServer(ctx); err != nil {
-		return r.waits("Phoenix", err)
+		return r.waits("prepare", "Phoenix", err)
 	}
 	id, err := r.b.projectID(ctx, r.Project)
 	if err != nil {
-		return r.waits("project "+r.Project, err)
+		return r.waits("prepare", "project "+r.Project, err)
 	}
 	rubric, err := r.b.rubricOf(ctx, r.Route)
 	if err != nil {
-		return r.waits("rubric "+r.Rubric, err)
+		return r.waits("prepare", "rubric "+r.Rubric, err)
 	}
 	ch, err := r.b.channelOf(ctx, r.Channel)
 	if err != nil {
-		return r.waits("channel "+r.Channel, err)
+		return r.waits("prepare", "channel "+r.Channel, err)
 	}
 	if err := r.b.rubrics.keep(ctx, rubric); err != nil {
-		return r.waits("Redis", err)
+		return r.waits("prepare", "Redis", err)
 	}
 	r.mu.Lock()
 	r.projectID, r.rubric, r.channel, r.checked = id, rubric, ch, time.Now()
-	was := r.problem
-	r.problem = ""
 	r.mu.Unlock()
-	r.b.metrics.degraded.WithLabelValues(r.Name).Set(0)
-	if was != "" {
-		r.log.Info("the route goes on", "waited_for", was)
-	}
+	r.goesOn("prepare")
 	return nil
 }
 
-// waits notes what the route waits for and says it once.
-func (r *route) waits(what string, err error) error {
-	text := what + ": " + err.Error()
+// goesOn notes that a step works (again).
+func (r *route) goesOn(step string) {
 	r.mu.Lock()
-	known := r.problem == text
-	r.problem, r.checked = text, time.Time{}
+	was := r.problems[step]
+	delete(r.problems, step)
+	left := len(r.problems)
+	r.mu.Unlock()
+	if was == "" {
+		return
+	}
+	r.log.Info("the route goes on", "waited_for", was)
+	if left == 0 {
+		r.b.metrics.degraded.WithLabelValues(r.Name).Set(0)
+	}
+}
+
+// waits notes what a step of the route waits for, and says it once.
+func (r *route) waits(step, what string, err error) error {
+	// Ports and times in an error's cause differ each time; the sentence does not.
+	text := what + ": " + cmp.Or(review.TextOf(err), err.Error())
+	r.mu.Lock()
+	known := r.problems[step] == text
+	r.problems[step], r.checked = text, time.Time{}
 	r.mu.Unlock()
 	r.b.forgetProject(r.Project)
 	r.b.metrics.degraded.WithLabelValues(r.Name).Set(1)
@@ -97,7 +110,12 @@ func (r *route) waits(what string, err error) error {
 func (r *route) waitsFor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.problem
+	for _, step := range []string{"prepare", "poll", "claim", "post"} {
+		if p := r.problems[step]; p != "" {
+			return p
+		}
+	}
+	return ""
 }
 
 // now is what prepare found.
@@ -156,7 +174,7 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	if slot {
 		mine, err := r.b.queue.Slot(ctx, r.Name, r.interval(time.Now()))
 		if err != nil {
-			_ = r.waits("Redis", err)
+			_ = r.waits("poll", "Redis", err)
 			return
 		}
 		if !mine {
@@ -166,14 +184,15 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	start := time.Now()
 	err := r.prepare(ctx)
 	if err == nil {
-		err = r.poll(ctx)
+		if err = r.poll(ctx); err == nil {
+			r.goesOn("poll")
+		} else if ctx.Err() == nil {
+			_ = r.waits("poll", "Phoenix", err)
+		}
 	}
 	outcome := "ok"
 	if err != nil {
 		outcome = string(review.KindOf(err))
-		if ctx.Err() == nil {
-			_ = r.waits("poll", err)
-		}
 	}
 	r.b.metrics.polls.WithLabelValues(r.Name, outcome).Observe(time.Since(start).Seconds())
 	r.room.send()
