@@ -175,6 +175,7 @@ func Run(ctx context.Context, set Settings) error {
 		b.spawn(func() { r.run(ctx) })
 	}
 	err = b.takeClicks(ctx)
+	web.stop() // no new click by HTTP while the steps in hand end
 	b.work.Wait()
 	if err == nil {
 		b.log.Info("stopped; nothing was in hand any more")

@@ -290,6 +290,9 @@ func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) erro
 
 // deliverWithdrawal deletes one annotation.
 func (b *Bot) deliverWithdrawal(ctx context.Context, e queue.Entry) error {
+	if e.Project == "" { // its card expired and its route was taken out
+		return b.settle(ctx, []queue.Entry{e}, "its project is not known any more; delete the annotation in Phoenix")
+	}
 	project, err := b.projectID(ctx, e.Project)
 	if err == nil {
 		err = b.phoenix.Withdraw(ctx, project, b.annotation(e.Judgement, b.nameFor(ctx, e.Reviewer)))

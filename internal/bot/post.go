@@ -172,20 +172,19 @@ func (r *route) send(ctx context.Context, c queue.Claim, parent string, card rev
 	return posted, err
 }
 
-// find looks for the card in its channel and, for a reply, in its thread.
+// find looks for the card: for a reply in its thread, and always in the channel,
+// where a reply stands whose parent had been deleted.
 func (r *route) find(ctx context.Context, c queue.Claim, channel, parent string) (slackui.Posted, bool, error) {
 	// Clocks of Redis and Slack may differ by a little.
 	oldest := c.Since.Add(-2 * time.Minute)
-	for _, thread := range []string{"", parent} {
-		if thread == "" && parent != "" {
-			continue
-		}
-		ts, ok, err := r.b.slack.Find(ctx, channel, thread, slackui.CardBlockID(c.Ref), oldest)
-		if err != nil || ok {
-			return slackui.Posted{TS: ts, ThreadTS: thread}, ok, err
+	if parent != "" {
+		ts, ok, err := r.b.slack.Find(ctx, channel, parent, slackui.CardBlockID(c.Ref), oldest)
+		if ok || (err != nil && review.KindOf(err) != review.Gone) {
+			return slackui.Posted{TS: ts, ThreadTS: parent}, ok, err
 		}
 	}
-	return slackui.Posted{}, false, nil
+	ts, ok, err := r.b.slack.Find(ctx, channel, "", slackui.CardBlockID(c.Ref), oldest)
+	return slackui.Posted{TS: ts}, ok, err
 }
 
 // record makes the card known. It is tried for as long as the claim lives:

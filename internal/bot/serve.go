@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ type web struct {
 	l      net.Listener
 	server *http.Server
 	bot    atomic.Pointer[Bot] // set once clicks can be taken
+	once   sync.Once
 }
 
 func (b *Bot) listen() (*web, error) {
@@ -67,8 +69,11 @@ func (w *web) serve(b *Bot, reg *prometheus.Registry) {
 // ready lets clicks in.
 func (w *web) ready(b *Bot) { w.bot.Store(b) }
 
-func (w *web) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+// stop finishes the requests in hand and listens no more.
+func (w *web) stop() { w.once.Do(w.shutdown) }
+
+func (w *web) shutdown() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if w.server == nil {
 		w.l.Close()

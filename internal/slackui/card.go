@@ -234,7 +234,7 @@ func (v CardView) verdicts() (shown, spoken string) {
 	if len(parts) == 0 {
 		return "*Judged*", "Judged"
 	}
-	return strings.Join(parts, "   "), strings.Join(heard, "; ")
+	return strings.Join(parts, "\n"), strings.Join(heard, "; ")
 }
 
 // label is a verdict in bold with its thumb; the score is said when it is not
