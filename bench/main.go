@@ -61,7 +61,7 @@ var groups = []struct {
 func main() {
 	only := flag.String("only", "", "one group: clicks, poll, preview or size")
 	flag.Parse()
-	os.Setenv("SPANBOT_TEST_REQUIRE", "all")
+	_ = os.Setenv("SPANBOT_TEST_REQUIRE", "all")
 	var results []result
 	failed := false
 	redis := ""

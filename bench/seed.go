@@ -29,7 +29,7 @@ func seed(l *lab, n, annotated int) *rig.PhoenixServer {
 	if err != nil {
 		l.Fatalf("%v", err)
 	}
-	l.Cleanup(func() { os.RemoveAll(work) })
+	l.Cleanup(func() { _ = os.RemoveAll(work) })
 	db := filepath.Join(work, "phoenix.db")
 	copyFile(l, name, db)
 	return rig.Phoenix(l, rig.Env("PHOENIX_SQL_DATABASE_URL", "sqlite:///"+db))
