@@ -272,7 +272,7 @@ func (c *Client) Find(ctx context.Context, channel, threadTS, blockID string, ol
 			return "", false, err
 		}
 		if !page.Ok {
-			return "", false, c.call(method, false, slack.SlackErrorResponse{Err: page.Error})
+			return "", false, c.call(method, false, slack.SlackErrorResponse{Err: page.Error, Needed: page.Needed, Provided: page.Provided})
 		}
 		c.metrics.calls.WithLabelValues(method, "ok").Inc()
 		for _, m := range page.Messages {

@@ -6,16 +6,17 @@ import (
 	"sync"
 )
 
-// header remembers which scopes Slack says the bot token has: every answer to
-// it carries them.
+// header remembers which scopes Slack says the bot token has. Every answer
+// carries those of the token it was asked with, and apps.connections.open is
+// asked with the app token: only auth.test speaks of the bot's for sure.
 type header struct {
 	mu     sync.Mutex
 	scopes []string
 }
 
-func (h *header) see(_ string, got http.Header) {
+func (h *header) see(method string, got http.Header) {
 	text := got.Get("X-OAuth-Scopes")
-	if text == "" {
+	if text == "" || method != "auth.test" {
 		return
 	}
 	var list []string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/spanbot/spanbot/internal/review"
@@ -19,7 +20,7 @@ type ManifestOptions struct {
 // The order and the limits are those of docs.slack.dev/reference/app-manifest.
 // Token rotation stays off: it cannot be switched off again.
 var manifest = template.Must(template.New("manifest").Parse(`display_information:
-  name: {{.Name}}
+  name: "{{.Name}}"
   description: Review what your LLM application did, where your team already is.
   background_color: "#4a154b"
 features:
@@ -27,7 +28,7 @@ features:
     home_tab_enabled: true
     messages_tab_enabled: false
   bot_user:
-    display_name: {{.Name}}
+    display_name: "{{.Name}}"
     always_online: true
   slash_commands:
     - command: /spanbot
@@ -69,7 +70,9 @@ func Manifest(o ManifestOptions) ([]byte, error) {
 	if o.Name == "" {
 		o.Name = "Spanbot"
 	}
-	if n := utf8.RuneCountInString(o.Name); n > 35 || strings.ContainsAny(o.Name, "\n\"'{}[]:#&*!|>%@`") {
+	// Quoted in the template: "123" and "true" are names, too.
+	if n := utf8.RuneCountInString(o.Name); n > 35 || strings.TrimSpace(o.Name) != o.Name ||
+		strings.ContainsAny(o.Name, "\"'\\{}[]:#&*!|>%@`") || strings.ContainsFunc(o.Name, unicode.IsControl) {
 		return nil, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("%q cannot be the name of a Slack app; want up to 35 letters, digits, blanks and dashes", o.Name)}
 	}
 	var b bytes.Buffer

@@ -78,23 +78,36 @@ func (l *lane) block(d time.Duration) {
 }
 
 // update returns when one more update fits into the last minute. A burst goes
-// out at once; above 48 a minute each waits for the one 48 before it to age.
+// out at once; above 48 a minute each waits for the one 48 before it to age. A
+// place is taken when the update goes out, not when it begins to wait: who gives
+// up takes none, and what a refusal held up does not go out all at once after it.
 func (p *pace) update(ctx context.Context) error {
-	p.mu.Lock()
-	oldest := p.times[p.next]
-	at := time.Now()
-	if free := oldest.Add(time.Minute); !oldest.IsZero() && free.After(at) {
-		at = free
-	}
-	p.times[p.next] = at
-	p.next = (p.next + 1) % len(p.times)
-	p.mu.Unlock()
-	if d := time.Until(at); d > 0 {
+	for {
+		if err := p.updates.wait(ctx); err != nil {
+			return err
+		}
+		d := p.take(time.Now())
+		if d <= 0 {
+			return nil
+		}
 		if err := sleep(ctx, d); err != nil {
 			return err
 		}
 	}
-	return p.updates.wait(ctx)
+}
+
+// take takes a place for an update at now, or says when one may be free.
+func (p *pace) take(now time.Time) (wait time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if oldest := p.times[p.next]; !oldest.IsZero() {
+		if d := oldest.Add(time.Minute).Sub(now); d > 0 {
+			return d
+		}
+	}
+	p.times[p.next] = now
+	p.next = (p.next + 1) % len(p.times)
+	return 0
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
