@@ -80,7 +80,11 @@ func (b *Bot) redrawOne(ctx context.Context, r queue.Redraw) (again time.Time, e
 	switch review.KindOf(err) {
 	case review.Gone:
 		return time.Time{}, b.messageGone(ctx, r)
-	case review.Refused, review.Denied, review.Invalid, review.Broken:
+	case review.Denied:
+		// A token or a channel that someone has to mend: the card waits for that.
+		b.log.Warn("a card cannot be redrawn until it is mended", "trace", r.TraceID, "what", r.What, "error", err)
+		return time.Now().Add(5 * time.Minute), nil
+	case review.Refused, review.Invalid, review.Broken:
 		// Trying again would change nothing; the state is safe.
 		b.log.Error("Slack does not take an update", "trace", r.TraceID, "what", r.What, "error", err)
 		return time.Time{}, nil

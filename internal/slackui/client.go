@@ -209,7 +209,7 @@ func (c *Client) Update(ctx context.Context, channel, ts string, m Message) erro
 		}
 		// chat.update forgets how the post was parsed: options says it again.
 		_, _, _, err := c.api.UpdateMessageContext(ctx, channel, ts, m.options()...)
-		err = c.call("chat.update", true, err)
+		err = channelTrouble(c.call("chat.update", true, err))
 		if review.KindOf(err) == review.Busy {
 			c.pace.updates.block(review.WaitOf(err))
 			if try == 0 {
@@ -218,6 +218,16 @@ func (c *Client) Update(ctx context.Context, channel, ts string, m Message) erro
 		}
 		return err
 	}
+}
+
+// channelTrouble tells a channel that was archived or left, which can be mended,
+// from a message that is gone for good.
+func channelTrouble(err error) error {
+	var a slack.SlackErrorResponse
+	if errors.As(err, &a) && (a.Err == "is_archived" || a.Err == "channel_not_found") {
+		return &review.Error{Kind: review.Denied, Text: review.TextOf(err), Err: err}
+	}
+	return err
 }
 
 // historyMessage is what Find reads of a message: other apps' messages may hold
