@@ -14,9 +14,13 @@ import (
 func polls(l *lab) {
 	const fresh, overlap = 100, 64 // overlap as in internal/bot/poll.go
 	ctx := context.Background()
-	type times struct{ fetch, whole []time.Duration }
-	bySize := map[int]times{}
 	sizes := []int{1_000, 10_000, 100_000}
+	type times struct{ fetch, whole []time.Duration }
+	type target struct {
+		c       *phoenix.Client
+		project string
+	}
+	targets, bySize := map[int]target{}, map[int]*times{}
 	for _, n := range sizes {
 		px := seed(l, n, 0)
 		c, err := phoenix.New(phoenix.Options{Endpoint: px.URL})
@@ -30,36 +34,42 @@ func polls(l *lab) {
 		if err != nil {
 			l.Fatalf("%v", err)
 		}
-		var t times
-		for i := range 6 {
-			began := time.Now()
-			newest, err := c.NewestRow(ctx, p.ID)
+		targets[n], bySize[n] = target{c, p.ID}, &times{}
+	}
+	one := func(t target) (fetched, whole time.Duration) {
+		began := time.Now()
+		newest, err := t.c.NewestRow(ctx, t.project)
+		if err != nil {
+			l.Fatalf("%v", err)
+		}
+		mark := newest - fresh
+		var ask []review.Span
+		for row, err := range t.c.Forward(ctx, phoenix.Query{Project: t.project, Text: 64, Page: 100}, mark-overlap+1) {
 			if err != nil {
 				l.Fatalf("%v", err)
 			}
-			mark := newest - fresh
-			var ask []review.Span
-			for row, err := range c.Forward(ctx, phoenix.Query{Project: p.ID, Text: 64, Page: 100}, mark-overlap+1) {
-				if err != nil {
-					l.Fatalf("%v", err)
-				}
-				if row.Row > mark {
-					ask = append(ask, row.Span)
-				}
-			}
-			fetched := time.Since(began)
-			if len(ask) != fresh {
-				l.Fatalf("%d of %d new spans were found", len(ask), fresh)
-			}
-			if _, err := c.Annotated(ctx, p.ID, "correctness", ask); err != nil {
-				l.Fatalf("%v", err)
-			}
-			if i > 0 { // the first one opens files and connections
-				t.fetch, t.whole = append(t.fetch, fetched), append(t.whole, time.Since(began))
+			if row.Row > mark {
+				ask = append(ask, row.Span)
 			}
 		}
-		bySize[n] = t
-		px.Stop()
+		fetched = time.Since(began)
+		if len(ask) != fresh {
+			l.Fatalf("%d of %d new spans were found", len(ask), fresh)
+		}
+		if _, err := t.c.Annotated(ctx, t.project, "correctness", ask); err != nil {
+			l.Fatalf("%v", err)
+		}
+		return fetched, time.Since(began)
+	}
+	// The sizes take turns, so that whatever else the machine does slows all of
+	// them. The first round opens files and connections.
+	for i := range 6 {
+		for _, n := range sizes {
+			fetched, whole := one(targets[n])
+			if t := bySize[n]; i > 0 {
+				t.fetch, t.whole = append(t.fetch, fetched), append(t.whole, whole)
+			}
+		}
 	}
 	small, large := median(bySize[sizes[0]].fetch), median(bySize[sizes[2]].fetch)
 	ratio := float64(large) / float64(small)

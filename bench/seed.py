@@ -2,8 +2,8 @@
 
 usage: seed.py DATABASE PROJECT COUNT ANNOTATED
 
-The newest COUNT - ANNOTATED spans stay without a human annotation: in the middle
-of a project that a team reviews, most are annotated.
+The COUNT - ANNOTATED spans that stay without a human annotation are spread over
+the older half: a team reviews the newest first.
 """
 import json, os, sqlite3, sys
 from datetime import datetime, timedelta, timezone
