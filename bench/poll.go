@@ -38,7 +38,7 @@ func polls(l *lab) {
 	}
 	one := func(t target) (fetched, whole time.Duration) {
 		began := time.Now()
-		newest, err := t.c.NewestRow(ctx, t.project)
+		newest, err := t.c.NewestRow(ctx, t.project, true)
 		if err != nil {
 			l.Fatalf("%v", err)
 		}

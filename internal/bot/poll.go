@@ -33,7 +33,7 @@ func (r *route) poll(ctx context.Context) error {
 	}
 	// A feed that is asked for rows above its end answers nothing for ever, so
 	// the newest row is asked for each time.
-	newest, err := r.b.phoenix.NewestRow(ctx, project)
+	newest, err := r.b.phoenix.NewestRow(ctx, project, !r.Spans.AllSpans)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (b *Bot) preview(ctx context.Context, r review.Route, o PreviewOptions) err
 // has few hits, the spans that Phoenix's own query names are shown first; the
 // pass behind it finds what the query cannot know.
 func (p *preview) look(ctx context.Context) error {
-	newest, err := p.b.phoenix.NewestRow(ctx, p.project)
+	newest, err := p.b.phoenix.NewestRow(ctx, p.project, !p.r.Spans.AllSpans)
 	if err != nil || newest == 0 {
 		return err
 	}

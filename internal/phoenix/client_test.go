@@ -79,7 +79,7 @@ func TestStatus_SaysWhatCanBeDone(t *testing.T) {
 				w.WriteHeader(tt.status)
 				fmt.Fprint(w, tt.body, " ", r.Header.Get("Authorization"), " ", r.Header.Get("X-Space"))
 			})
-			_, read := c.NewestRow(t.Context(), "p")
+			_, read := c.NewestRow(t.Context(), "p", false)
 			write := c.Annotate(t.Context(), []Annotation{someone})
 			for name, got := range map[string]error{"read": read, "write": write} {
 				want := tt.read
@@ -255,7 +255,7 @@ func TestResetConnection_IsTriedOnceMoreWhenItHadBeenUsed(t *testing.T) {
 	if err := c.Annotate(t.Context(), []Annotation{someone}); review.KindOf(err) != review.Unsure || requests.Load() != 1 {
 		t.Errorf("a fresh connection that breaks: %v after %d requests; want Unsure after 1", err, requests.Load())
 	}
-	if _, err := c.NewestRow(t.Context(), "p"); review.KindOf(err) != review.Down || requests.Load() < 4 {
+	if _, err := c.NewestRow(t.Context(), "p", false); review.KindOf(err) != review.Down || requests.Load() < 4 {
 		t.Errorf("a read: %v after %d requests; want Down after 3 more", err, requests.Load())
 	}
 }
@@ -292,7 +292,7 @@ func TestHalfAnAnswer_IsNoAnswer(t *testing.T) {
 		"cut in a span": `{"data":[{"id":"U3Bhbjox","context":{"span_id":"a`, "cut between": `{"data":[]`, "no data": `{"detail":"x"}`, "a list": `[]`, "empty": ``,
 	} {
 		c := serve(t, func(w http.ResponseWriter, _ *http.Request) { jsonTo(w, body) })
-		if _, err := c.NewestRow(t.Context(), "p"); review.KindOf(err) != review.Down {
+		if _, err := c.NewestRow(t.Context(), "p", false); review.KindOf(err) != review.Down {
 			t.Errorf("%s: %v; want Down", name, err)
 		}
 	}
@@ -355,7 +355,7 @@ func TestMetrics_CountByCallAndOutcome(t *testing.T) {
 	for range 2 { // a second client of the process shares them
 		c, err := New(Options{Endpoint: srv.URL, Registry: reg})
 		must(t, err)
-		_, err = c.NewestRow(t.Context(), "p")
+		_, err = c.NewestRow(t.Context(), "p", false)
 		must(t, err)
 		_ = c.Annotate(t.Context(), []Annotation{someone})
 	}

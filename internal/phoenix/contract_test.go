@@ -275,7 +275,7 @@ func TestNewest_PagesFromTheTopAndFromARow(t *testing.T) {
 	if !slices.Equal(rowIDs(below), want[3:]) {
 		t.Errorf("from the fourth: %v", rowIDs(below))
 	}
-	top, err := c.NewestRow(t.Context(), p.ID)
+	top, err := c.NewestRow(t.Context(), p.ID, false)
 	if err != nil || top != rows[0].Row {
 		t.Errorf("NewestRow = %d, %v; want %d", top, err, rows[0].Row)
 	}
@@ -319,7 +319,7 @@ func TestEmptyProjectHasNoRows(t *testing.T) {
 	if rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0)); len(rows) != 0 {
 		t.Errorf("rows: %v", rows)
 	}
-	if n, err := c.NewestRow(t.Context(), p.ID); n != 0 || err != nil {
+	if n, err := c.NewestRow(t.Context(), p.ID, false); n != 0 || err != nil {
 		t.Errorf("NewestRow = %d, %v", n, err)
 	}
 	if _, err := c.Span(t.Context(), p.ID, row.TraceID, row.ID, 0); review.KindOf(err) != review.Gone {
@@ -328,7 +328,7 @@ func TestEmptyProjectHasNoRows(t *testing.T) {
 	if tr, err := c.Trace(t.Context(), p.ID, row.TraceID, 0, 10); err != nil || len(tr.Spans) != 0 || tr.Partial {
 		t.Errorf("a deleted trace: %+v, %v", tr, err)
 	}
-	if _, err := c.NewestRow(t.Context(), "UHJvamVjdDo5OTk5OTk="); review.KindOf(err) != review.Gone {
+	if _, err := c.NewestRow(t.Context(), "UHJvamVjdDo5OTk5OTk=", false); review.KindOf(err) != review.Gone {
 		t.Errorf("a deleted project: %v; want Gone", err)
 	}
 }
