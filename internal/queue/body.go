@@ -78,7 +78,9 @@ func encodeDead(d Dead) ([]byte, error) {
 const maxExcerpt = 4 << 10
 
 // encodeExcerpt compresses an excerpt; one that is still too large is cut
-// further, which its counts of "more characters" say.
+// further, which its counts of "more characters" say. It is nil where that does
+// not help (thousands of documents without a text): such a card is drawn from
+// Phoenix.
 func encodeExcerpt(s review.Span) ([]byte, error) {
 	for size := 1600; ; size /= 2 {
 		raw, err := json.Marshal(s)
@@ -96,8 +98,11 @@ func encodeExcerpt(s review.Span) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("compress excerpt of span %s: %w", s.ID, err)
 		}
-		if b.Len() <= maxExcerpt || size < 16 {
+		if b.Len() <= maxExcerpt {
 			return b.Bytes(), nil
+		}
+		if size < 16 {
+			return nil, nil
 		}
 		s = shorten(s, size)
 	}

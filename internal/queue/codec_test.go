@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"testing"
 	"time"
@@ -84,4 +85,14 @@ func TestExcerpt_FitsFourKilobytes(t *testing.T) {
 			t.Fatalf("%d of %d characters are accounted for, %v", got.Input.Len()+got.Output.Len(), whole, err)
 		}
 	})
+}
+
+func TestExcerpt_ThatCannotFitIsNotKept(t *testing.T) {
+	s := review.Span{ID: "s"}
+	for i := range 5000 {
+		s.Documents = append(s.Documents, review.Document{ID: fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i), byte(i >> 8)}))})
+	}
+	if b, err := encodeExcerpt(s); b != nil || err != nil {
+		t.Errorf("%d bytes, %v; want none: the card is drawn from Phoenix", len(b), err)
+	}
 }

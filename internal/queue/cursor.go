@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"crypto/rand"
 	"strconv"
 	"time"
 )
@@ -47,6 +48,6 @@ func (q *Queue) SaveCursor(ctx context.Context, route, project string, c Cursor)
 // started at different moments agree. It saves work; correctness rests on claims.
 func (q *Queue) Slot(ctx context.Context, route string, interval time.Duration) (bool, error) {
 	v, err := q.run(ctx, slotScript, "take the poll slot of "+route,
-		[]string{q.key.slot(route)}, max(interval.Milliseconds(), 1))
+		[]string{q.key.slot(route)}, max(interval.Milliseconds(), 1), rand.Text())
 	return v == int64(1), err
 }

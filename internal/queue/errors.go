@@ -31,7 +31,13 @@ func failed(what string, err error) error {
 	var dial *net.OpError
 	switch {
 	case errors.As(err, &answer) && !errors.Is(err, redis.Nil):
-		word, _, _ := strings.Cut(answer.Error(), " ")
+		said := answer.Error()
+		if strings.HasPrefix(said, "ERR Error running script") { // how Redis 6 wraps a script's failure
+			if _, inner, ok := strings.Cut(said, ": -"); ok {
+				said = inner
+			}
+		}
+		word, _, _ := strings.Cut(said, " ")
 		switch word {
 		case "NOAUTH", "WRONGPASS", "NOPERM":
 			kind, text = review.Denied, "Redis refuses our user or password; check REDIS_URL"
@@ -42,7 +48,9 @@ func failed(what string, err error) error {
 		case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "BUSY":
 			kind, text = review.Down, "Redis cannot write right now"
 		}
-	case errors.As(err, &dial) && dial.Op == "dial":
+	case errors.As(err, &dial) && dial.Op == "dial",
+		strings.Contains(err.Error(), "all sentinels specified in configuration are unreachable"),
+		strings.Contains(err.Error(), "cluster has no nodes"):
 		kind, text = review.Down, "Redis does not answer"
 	case errors.Is(err, redis.ErrClosed):
 		kind, text = review.Down, "the connection to Redis is closed"

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -11,28 +12,44 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/spanbot/spanbot/internal/review"
 )
 
-// The list above type keys is what an operator and the next developer go by.
-func TestKeys_ListAndMethodsAgree(t *testing.T) {
+func parseKeys(t *testing.T) *ast.File {
+	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "keys.go", nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var listed, built []string
-	for _, d := range file.Decls {
-		switch d := d.(type) {
-		case *ast.GenDecl:
-			if d.Tok != token.TYPE {
-				continue
-			}
+	return file
+}
+
+// keyList is the lines of the list above type keys.
+func keyList(t *testing.T) (lines []string) {
+	t.Helper()
+	for _, d := range parseKeys(t).Decls {
+		if d, ok := d.(*ast.GenDecl); ok && d.Tok == token.TYPE {
 			for _, line := range strings.Split(d.Doc.Text(), "\n") {
 				if rest, ok := strings.CutPrefix(line, "\t"); ok {
-					name, _, _ := strings.Cut(strings.Fields(rest)[0], "<")
-					listed = append(listed, name)
+					lines = append(lines, rest)
 				}
 			}
-		case *ast.FuncDecl:
+		}
+	}
+	return lines
+}
+
+// The list above type keys is what an operator and the next developer go by.
+func TestKeys_ListAndMethodsAgree(t *testing.T) {
+	var listed, built []string
+	for _, line := range keyList(t) {
+		name, _, _ := strings.Cut(strings.Fields(line)[0], "<")
+		listed = append(listed, name)
+	}
+	for _, d := range parseKeys(t).Decls {
+		if d, ok := d.(*ast.FuncDecl); ok {
 			if d.Recv == nil || d.Recv.List[0].Type.(*ast.Ident).Name != "keys" {
 				continue
 			}
@@ -71,4 +88,96 @@ func TestKeys_AreMadeInOnePlace(t *testing.T) {
 			t.Errorf("%s puts a key together (%s); make it a method in keys.go", name, m)
 		}
 	}
+}
+
+// In the middle of everything, each key in Redis is one of the list, and lives
+// as long as the list says.
+func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
+	eachServer(t, func(t *testing.T, q *Queue) {
+		ctx := t.Context()
+		now := time.Now()
+		add(t, q, finds(1, 4)...)
+		for range 2 {
+			c, _ := claim(t, q, 0, time.Minute)
+			if err := post(t, q, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		claim(t, q, 0, time.Minute)
+		said := judgement(4, "U1", "correct", now)
+		said.Explanation = "because"
+		if _, err := q.Change(ctx, "r", said.TraceID, func(th *review.Thread) (Step, error) {
+			th.Judge(said)
+			return Step{Put: []review.Judgement{said}, Keep: []review.Judgement{said}, Redraw: map[string]time.Time{said.SpanID: {}, "outline": {}}}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		e := lease(t, q, time.Minute)[0]
+		if _, err := q.Change(ctx, "r", e.TraceID, func(*review.Thread) (Step, error) {
+			return Step{Bury: []Dead{{Entry: e, Why: "refused"}}}, nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		judge(t, q, judgement(4, "U2", "correct", now))
+		if err := q.Later(ctx, lease(t, q, time.Minute), 0); err != nil {
+			t.Fatal(err)
+		}
+		lease(t, q, time.Minute)
+		for range 2 {
+			if _, ok, err := q.TakeRedraw(ctx, time.Minute); err != nil || !ok {
+				t.Fatal(ok, err)
+			}
+		}
+		judge(t, q, judgement(4, "U3", "correct", now)) // marks what is being drawn
+		_, err := q.Slot(ctx, "r", time.Minute)
+		if err := errors.Join(err, q.SaveCursor(ctx, "r", "p", Cursor{Mark: 1}), q.KeepRubric(ctx, review.DefaultRubric("n")),
+			q.KeepName(ctx, "U1", "Ana"), q.KeepChannel(ctx, "#c", "C1")); err != nil {
+			t.Fatal(err)
+		}
+
+		lifetime := map[string]string{} // kind of key -> what the list says
+		for _, line := range keyList(t) {
+			name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+			kind, _, _ := strings.Cut(name, ":")
+			switch {
+			case strings.HasSuffix(rest, "pub/sub channel"): // is no key
+			case strings.HasSuffix(rest, " retention"):
+				lifetime[kind] = "retention"
+			case strings.HasSuffix(rest, " two intervals"):
+				lifetime[kind] = "two intervals"
+			default:
+				lifetime[kind] = "none"
+			}
+		}
+		seen := map[string]bool{}
+		var keys []string
+		for it := q.c.Scan(ctx, 0, string(q.key)+"*", 100).Iterator(); it.Next(ctx); {
+			keys = append(keys, it.Val())
+		}
+		for _, k := range keys {
+			kind, _, _ := strings.Cut(strings.TrimPrefix(k, string(q.key)), ":")
+			ttl, err := q.c.PTTL(ctx, k).Result()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ok := false
+			switch lifetime[kind] {
+			case "retention":
+				ok = ttl > q.opts.Retention-time.Hour && ttl <= 2*q.opts.Retention
+			case "two intervals":
+				ok = ttl > time.Minute && ttl <= 3*time.Minute
+			case "none":
+				ok = ttl < 0
+			}
+			if !ok {
+				t.Errorf("%s lives for %s; keys.go says %q", k, ttl, lifetime[kind])
+			}
+			seen[kind] = true
+		}
+		for kind := range lifetime {
+			if !seen[kind] {
+				t.Errorf("no key of the kind %s was made: what is missing in this test?", kind)
+			}
+		}
+	})
 }

@@ -39,7 +39,7 @@ import (
 //	remark     HASH  the same -> ms when it is due after that
 //
 //	cursor:<route>:<project>  HASH    mark, low, oldest
-//	slot:<route>              STRING  number of the last polled slot       two intervals
+//	slot:<route>              STRING  "number:token" of the last slot      two intervals
 //	rubric:<hash>             STRING  review.Rubric, JSON                  retention
 //	names                     HASH    user id -> "<unix seconds> <name>"
 //	channels                  HASH    "#name" -> channel id

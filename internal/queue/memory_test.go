@@ -16,7 +16,10 @@ import (
 // A judged card is kept for months: at most 300 bytes of Redis, everything
 // counted, and its summary of at most 200 on top.
 func TestMemory_JudgedCardTakes300BytesAndItsSummary200(t *testing.T) {
-	const n = 100_000
+	n := 100_000
+	if testing.Short() {
+		n = 20_000
+	}
 	s := sharedRedis(t)
 	c := redis.NewClient(&redis.Options{Addr: s.Addr})
 	defer func() { _ = c.Close() }()
@@ -46,7 +49,7 @@ func TestMemory_JudgedCardTakes300BytesAndItsSummary200(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		each := (used(t, c) - before) / n
+		each := (used(t, c) - before) / int64(n)
 		t.Logf("%s: %d bytes a card on %s", tt.name, each, s.Name)
 		if each > tt.most {
 			t.Errorf("%s: %d bytes a card; want at most %d", tt.name, each, tt.most)

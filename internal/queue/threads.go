@@ -168,6 +168,9 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		if err != nil {
 			return false, err
 		}
+		if b == nil {
+			continue
+		}
 		sets = append(sets, q.key.excerpt(review.Ref{Route: route, TraceID: trace, SpanID: span}))
 		values = append(values, b)
 	}

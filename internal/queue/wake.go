@@ -6,10 +6,10 @@ import (
 )
 
 // Wake signals whenever any replica put something in, gave something back or
-// made room. Signals fold: a slow receiver gets one for many. After a cut it
-// subscribes again, and signals once because it may have missed some. The
-// channel closes when ctx ends. It is a help, not a promise: callers look by
-// themselves every now and then.
+// made room. Signals fold: a slow receiver gets one for many. It signals once
+// when it is subscribed, and again when it is after a cut, because it may have
+// missed some. The channel closes when ctx ends. It is a help, not a promise:
+// callers look by themselves every now and then.
 func (q *Queue) Wake(ctx context.Context) <-chan struct{} {
 	out := make(chan struct{}, 1)
 	go func() {
@@ -27,16 +27,15 @@ func (q *Queue) Wake(ctx context.Context) <-chan struct{} {
 	return out
 }
 
+// listen returns when ctx ends or the client is closed; a cut connection is
+// dialled again by go-redis, which pings it while nothing comes.
 func (q *Queue) listen(ctx context.Context, out chan<- struct{}) {
 	sub := q.c.Subscribe(ctx, q.key.wake())
 	stop := context.AfterFunc(ctx, func() { _ = sub.Close() }) // a blocked read does not see ctx
 	defer stop()
 	defer func() { _ = sub.Close() }()
-	if _, err := sub.Receive(ctx); err != nil {
-		return
-	}
-	for msg := range sub.Channel() {
-		_ = msg
+	// What it says of subscriptions counts too: there is one after each cut.
+	for range sub.ChannelWithSubscriptions() {
 		select {
 		case out <- struct{}{}:
 		default:

@@ -6,7 +6,7 @@
 -- KEYS[5]   turn       HASH   judgement key -> fencing token
 -- KEYS[6]   lease      HASH   judgement key -> "turn:ms" of the lease that is out
 -- KEYS[7]   tries      HASH   judgement key -> failed deliveries
--- KEYS[8]   dead       HASH   judgement key -> dead letter, JSON
+-- KEYS[8]   dead       HASH   judgement key -> dead letter, JSON with the judgement in "body"
 -- KEYS[9]   redraw     ZSET   what -> ms when it is due
 -- KEYS[10]  redrawing  HASH   what -> ms when the lease of who draws it ends
 -- KEYS[11]  remark     HASH   what -> ms when it is due after that
@@ -51,8 +51,9 @@ end
 
 for _, p in ipairs(e.put or {}) do
   local id, b, at = p[1], p[2], p[3]
-  local old = redis.call('HGET', KEYS[4], id)
-  if not old or cjson.decode(old).at <= at then
+  local old, dead = redis.call('HGET', KEYS[4], id), redis.call('HGET', KEYS[8], id)
+  local last = old and cjson.decode(old) or dead and cjson.decode(dead).body
+  if not last or last.at <= at then
     redis.call('HSET', KEYS[4], id, b)
     redis.call('HSET', KEYS[5], id, redis.call('INCR', KEYS[15]))
     redis.call('HDEL', KEYS[7], id)
