@@ -195,12 +195,10 @@ func (v CardView) verdicts() (shown, spoken string) {
 	}
 	var groups []*group
 	byLabel := map[string]*group{}
-	people := 0
 	for _, o := range v.Card.Votes {
 		if o.Withdrawn {
 			continue
 		}
-		people++
 		l := v.label(o)
 		g := byLabel[l]
 		if g == nil {
@@ -213,9 +211,11 @@ func (v CardView) verdicts() (shown, spoken string) {
 			g.words = o.Words
 		}
 	}
-	const most = 6 // names of one verdict
+	const most = 6    // names of one verdict
+	const room = 2600 // bytes of verdicts; a section holds 3,000 characters
 	var parts, heard []string
-	for _, g := range groups {
+	size := 0
+	for i, g := range groups {
 		names := g.names
 		if len(names) > most {
 			names = append(names[:most:most], "and "+strconv.Itoa(len(g.names)-most)+" more")
@@ -227,6 +227,15 @@ func (v CardView) verdicts() (shown, spoken string) {
 		p := g.label + count + "  ·  " + escape(strings.Join(names, ", "))
 		if g.words != "" {
 			p += " — “" + inLabel(g.words, 80) + "”"
+		}
+		if size += len(p) + 1; size > room {
+			left := 0
+			for _, g := range groups[i:] {
+				left += len(g.names)
+			}
+			parts = append(parts, "and "+strconv.Itoa(left)+" more")
+			heard = append(heard, "and "+strconv.Itoa(left)+" more")
+			break
 		}
 		parts = append(parts, p)
 		heard = append(heard, strings.ReplaceAll(g.label, "*", "")+" by "+escape(strings.Join(names, ", ")))

@@ -366,7 +366,8 @@ func (c *Client) Tell(ctx context.Context, channel, user, threadTS, text string)
 	return c.call("chat.postEphemeral", true, err)
 }
 
-// UserName is what people call a user: the display name, else the real name.
+// UserName is a user's real name, else the display name: labels are read by
+// people who do not know the nicknames.
 //
 // Slack: users.info.
 func (c *Client) UserName(ctx context.Context, user string) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/slack-go/slack"
@@ -78,10 +79,11 @@ func (p part) elements(n int) []slack.RichTextElement {
 // body draws a text: JSON laid out in a preformatted block, prose as a quote.
 func body(t review.Text, n int) slack.RichTextElement {
 	head := clean(t.Head)
-	if t.JSON {
-		head = indent(head)
-	}
 	shown := review.Text{Head: head, More: t.More}.Cut(n)
+	if t.JSON {
+		laidOut, _ := review.CutWords(indent(head), n)
+		shown = review.Text{Head: laidOut, More: t.More + behind(head, laidOut)}
+	}
 	if strings.TrimSpace(shown.Head) == "" && shown.More == 0 {
 		shown.Head = "(empty)"
 	}
@@ -96,6 +98,26 @@ func body(t review.Text, n int) slack.RichTextElement {
 		e = append(e, textOf(" "+more(shown.More), italic))
 	}
 	return quote(e...)
+}
+
+// behind is how many characters of a JSON text stand behind what is shown of it
+// in lines: our own blanks are not the text's.
+func behind(text, shown string) int {
+	n := 0
+	for _, r := range shown {
+		if !unicode.IsSpace(r) {
+			n++
+		}
+	}
+	for i, r := range text {
+		if !unicode.IsSpace(r) {
+			if n == 0 {
+				return utf8.RuneCountInString(text[i:])
+			}
+			n--
+		}
+	}
+	return 0
 }
 
 // documents lists them with their scores. A last one without text stands for

@@ -1,6 +1,7 @@
 package slackui
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,11 +147,22 @@ func weight(p piece) int {
 
 // unread is what was cut while the span was read.
 func (v DetailsView) unread() int {
-	n := v.Span.Input.More + v.Span.Output.More + v.Span.Exception.More
+	n := v.Span.Exception.More
+	if len(v.Span.Asked) == 0 { // else the messages are the input
+		n += v.Span.Input.More
+	}
+	if len(v.Span.Answered) == 0 {
+		n += v.Span.Output.More
+	}
+	calls := slices.Clone(v.Span.ToolCalls)
 	for _, list := range [][]review.Message{v.Span.Asked, v.Span.Answered} {
 		for _, m := range list {
 			n += m.Content.More
+			calls = append(calls, m.ToolCalls...)
 		}
+	}
+	for _, c := range calls {
+		n += c.Arguments.More
 	}
 	for _, d := range v.Span.Documents {
 		n += d.Content.More

@@ -36,17 +36,18 @@ func DrawOutline(v OutlineView) Message {
 	shown := tree[:min(len(tree), outlineLines)]
 	var lines []string
 	var options []*slack.OptionBlockObject
-	budget := cardBudget - outlineLines*(72+16) // the options of the select count, too
+	budget := cardBudget - 200 // title, link and placeholder
 	for i, n := range shown {
 		l := v.line(n)
-		if budget -= escapedLen(l) + 1; budget < 0 {
+		label := line(strings.Repeat("· ", min(n.Depth, outlineDepth))+v.named(n.Span), 72)
+		if budget -= escapedLen(l) + 1 + escapedLen(label); budget < 0 { // the options of the select count, too
 			shown = shown[:i]
 			break
 		}
 		lines = append(lines, l)
 		ref := v.Ref
 		ref.SpanID = n.Span.ID
-		options = append(options, option(strings.Repeat("· ", min(n.Depth, outlineDepth))+v.named(n.Span), encodeValue(ref, v.Rubric.Hash())))
+		options = append(options, option(label, encodeValue(ref, v.Rubric.Hash())))
 	}
 	title := "The trace: " + count(len(tree), "span", v.Trace.Partial)
 	blocks := []slack.Block{

@@ -48,24 +48,35 @@ func (p *pace) channel(id string) *lane {
 	return l
 }
 
-// wait returns when the lane is free, or with the context's error.
+// wait returns when the lane is free, or with the context's error. A place is
+// taken after a refusal was sat out, so that what it held up goes out in turn.
 func (l *lane) wait(ctx context.Context) error {
-	if l.limit != nil {
-		if err := l.limit.Wait(ctx); err != nil {
-			return err
-		}
-	}
 	for {
-		l.mu.Lock()
-		d := time.Until(l.blocked)
-		l.mu.Unlock()
+		d := l.closed()
 		if d <= 0 {
-			return nil
+			break
 		}
 		if err := sleep(ctx, d); err != nil {
 			return err
 		}
 	}
+	if l.limit == nil {
+		return nil
+	}
+	if err := l.limit.Wait(ctx); err != nil {
+		return err
+	}
+	if l.closed() > 0 { // refused meanwhile: queue again
+		return l.wait(ctx)
+	}
+	return nil
+}
+
+// closed is for how much longer Slack asked to be left alone.
+func (l *lane) closed() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.blocked)
 }
 
 // block closes the lane for as long as Slack asked.
