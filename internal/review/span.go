@@ -176,6 +176,8 @@ func excerptToolCalls(calls []ToolCall) []ToolCall {
 	var out []ToolCall
 	for i, c := range calls {
 		if i == excerptCalls {
+			// As with documents: a call without a name counts the rest.
+			out = append(out, ToolCall{Arguments: Text{More: len(calls) - i}})
 			break
 		}
 		c.Name, _ = CutWords(c.Name, excerptName)

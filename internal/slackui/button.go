@@ -2,6 +2,7 @@ package slackui
 
 import (
 	"encoding/json"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,8 @@ import (
 const valueVersion = "v1"
 
 func encodeValue(ref review.Ref, rubric string, extra ...string) string {
-	return strings.Join(append([]string{valueVersion, ref.Route, ref.TraceID, ref.SpanID, rubric}, extra...), ":")
+	// OpenTelemetry ids are hex; Phoenix's own span route takes anything.
+	return strings.Join(append([]string{valueVersion, ref.Route, url.QueryEscape(ref.TraceID), url.QueryEscape(ref.SpanID), rubric}, extra...), ":")
 }
 
 // decodeValue reads a button's value, of this release or an earlier one; false
@@ -26,7 +28,12 @@ func decodeValue(s string) (ref review.Ref, rubric string, extra []string, ok bo
 	if len(p) < 5 || p[0] != valueVersion || p[1] == "" || p[3] == "" {
 		return review.Ref{}, "", nil, false
 	}
-	return review.Ref{Route: p[1], TraceID: p[2], SpanID: p[3]}, p[4], p[5:], true
+	trace, err1 := url.QueryUnescape(p[2])
+	span, err2 := url.QueryUnescape(p[3])
+	if err1 != nil || err2 != nil {
+		return review.Ref{}, "", nil, false
+	}
+	return review.Ref{Route: p[1], TraceID: trace, SpanID: span}, p[4], p[5:], true
 }
 
 // CardBlockID is the identity of a card in Slack: the block_id of its first

@@ -158,8 +158,13 @@ func (p part) documents(title []slack.RichTextSectionElement, n int) []slack.Ric
 }
 
 func (p part) toolCalls(title []slack.RichTextSectionElement, n int) []slack.RichTextElement {
+	calls := p.calls
+	if last := calls[len(calls)-1]; last.Name == "" && last.Arguments.Head == "" && last.Arguments.More > 0 {
+		calls = calls[:len(calls)-1]
+		title = append(title, textOf("  "+thousands(len(calls)+last.Arguments.More)+", the first "+strconv.Itoa(len(calls))+" are shown", nil))
+	}
 	var items []slack.RichTextElement
-	for _, c := range p.calls {
+	for _, c := range calls {
 		args := line(c.Arguments.Head, max(n/12, 20))
 		if c.Arguments.More > 0 && !strings.HasSuffix(args, "…") {
 			args += " …"

@@ -14,7 +14,7 @@ const (
 	// outlineLines is how many spans an outline lists; the rest is counted.
 	outlineLines = 40
 	// outlineWidth is how wide a line may be before a desktop breaks it.
-	outlineWidth = 84
+	outlineWidth = 74
 	outlineDepth = 8 // levels that are indented; deeper ones stand below each other
 )
 
