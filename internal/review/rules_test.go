@@ -193,6 +193,13 @@ func TestExcerptKeepsWhatACardShows(t *testing.T) {
 	if len(x.Documents) != excerptDocuments+1 || x.Documents[excerptDocuments].Content.More != 4 {
 		t.Errorf("%d documents, the rest counts %+v", len(x.Documents), x.Documents[len(x.Documents)-1])
 	}
+	for range 12 {
+		s.ToolCalls = append(s.ToolCalls, ToolCall{Name: "search"})
+	}
+	x = s.Excerpt().Excerpt()
+	if n := len(x.ToolCalls); n != excerptCalls+1 || x.ToolCalls[n-1].Arguments.More != 7 || x.Documents[excerptDocuments].Content.More != 4 {
+		t.Errorf("an excerpt of an excerpt counts anew: %+v, %+v", x.ToolCalls, x.Documents)
+	}
 	if len(s.Asked) != 4 || len(s.Documents) != 9 {
 		t.Error("the span itself was changed")
 	}

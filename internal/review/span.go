@@ -151,6 +151,9 @@ func (s Span) Excerpt() Span {
 		s.Output = Text{}
 	}
 	docs := s.Documents
+	if n := len(docs); n > 0 && n <= excerptDocuments+1 && docs[n-1].counts() {
+		return s.excerptCallsOnly() // an excerpt already
+	}
 	s.Documents = nil
 	for i, d := range docs {
 		if i == excerptDocuments {
@@ -162,8 +165,17 @@ func (s Span) Excerpt() Span {
 		d.Content = d.Content.Cut(excerptDocument)
 		s.Documents = append(s.Documents, d)
 	}
+	return s.excerptCallsOnly()
+}
+
+func (s Span) excerptCallsOnly() Span {
 	s.ToolCalls = excerptToolCalls(s.ToolCalls)
 	return s
+}
+
+// counts reports whether the document stands for those that an excerpt left out.
+func (d Document) counts() bool {
+	return d.ID == "" && d.Score == nil && d.Content.Head == "" && d.Content.More > 0
 }
 
 func (m Message) excerpt() Message {
@@ -173,6 +185,9 @@ func (m Message) excerpt() Message {
 }
 
 func excerptToolCalls(calls []ToolCall) []ToolCall {
+	if n := len(calls); n > 0 && n <= excerptCalls+1 && calls[n-1].Name == "" && calls[n-1].Arguments.Head == "" && calls[n-1].Arguments.More > 0 {
+		return calls // an excerpt already
+	}
 	var out []ToolCall
 	for i, c := range calls {
 		if i == excerptCalls {
