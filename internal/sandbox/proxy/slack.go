@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
@@ -45,7 +46,7 @@ type Slack struct {
 	APIURL string // URL + "/api/": what the bot is told in SLACK_API_URL
 
 	tb       rig.TB
-	upstream string // the emulator, without a slash at the end
+	upstream atomic.Value // string: the emulator, without a slash at the end; in HTTP mode known only after we serve
 	o        SlackOptions
 	client   *http.Client
 
@@ -119,7 +120,6 @@ func NewSlack(tb rig.TB, upstream string, o SlackOptions) *Slack {
 	}
 	s := &Slack{
 		tb:       tb,
-		upstream: strings.TrimSuffix(upstream, "/"),
 		o:        o,
 		client:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 5 * time.Second}},
 		faults:   map[string][]slackFault{},
@@ -134,6 +134,7 @@ func NewSlack(tb rig.TB, upstream string, o SlackOptions) *Slack {
 		byID:     map[string]*Envelope{},
 		hooks:    map[string]int{},
 	}
+	s.upstream.Store(strings.TrimSuffix(upstream, "/"))
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/{method}", s.serveAPI)
 	mux.HandleFunc("/link/{id}", s.serveLink)
@@ -338,13 +339,16 @@ func (s *Slack) handle(r *http.Request, token string, c *Call) *answer {
 	return ok(body)
 }
 
+// at is where the emulator is.
+func (s *Slack) at() string { return s.upstream.Load().(string) }
+
 // forward calls the emulator with a form, as every method takes one.
 func (s *Slack) forward(r *http.Request, token, method string, args map[string]any) (map[string]any, error) {
 	form := url.Values{"token": {token}}
 	for k, v := range args {
 		form.Set(k, text(v))
 	}
-	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, s.upstream+"/api/"+method, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, s.at()+"/api/"+method, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}

@@ -28,7 +28,7 @@ func Workspace(tb rig.TB, cfg rig.SlackConfig, httpMode bool, o SlackOptions) (*
 		cfg.RequestURL = p.URL + "/events"
 	}
 	sl := rig.LocalSlack(tb, cfg)
-	p.upstream = sl.URL
+	p.upstream.Store(sl.URL)
 	return sl, p
 }
 
@@ -149,7 +149,7 @@ func (s *Slack) mendPayload(p map[string]any) {
 		s.views.rename(view)
 	}
 	if u := text(p["response_url"]); u != "" {
-		p["response_url"] = strings.Replace(u, s.upstream, s.URL, 1)
+		p["response_url"] = strings.Replace(u, s.at(), s.URL, 1)
 	}
 	if p["type"] != "block_actions" {
 		return
@@ -239,7 +239,7 @@ func (s *Slack) serveHook(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if c.Error == "" {
-		resp, err := s.client.Post(s.upstream+r.URL.Path, "application/json", bytes.NewReader(raw))
+		resp, err := s.client.Post(s.at()+r.URL.Path, "application/json", bytes.NewReader(raw))
 		if err != nil {
 			c.Status, c.Error = http.StatusBadGateway, err.Error()
 		} else {
