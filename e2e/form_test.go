@@ -17,6 +17,16 @@ func (w *world) form(spanID, user string) rig.View {
 	return w.people.WaitModal(patience, "the form", func(v rig.View) bool { return len(v.Inputs()) > 0 })
 }
 
+// clickModal taps in the modal on top once the proxy knows its view: the page of
+// the emulator shows a modal a moment before the call that made it has ended.
+func (w *world) clickModal(user string, action map[string]any, views int) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("%d calls of views.open and views.update have ended", views), func() bool {
+		return len(w.slack.Calls("views.open", "views.update")) >= views
+	})
+	w.people.ClickModal(user, action)
+}
+
 func (w *world) submit(v rig.View, user string, fields map[string]string) rig.Submission {
 	w.t.Helper()
 	values, err := v.Fill(fields)
@@ -74,7 +84,7 @@ func TestForm_WrongScoreThenRight_ThenPrefilled_ThenWithdrawn(t *testing.T) {
 	if !ok {
 		t.Fatalf("the form has no way to withdraw: %v", v.Actions())
 	}
-	w.people.ClickModal(rig.Alice, b)
+	w.clickModal(rig.Alice, b, 4) // Alice's form, Alice's, Bob's and this one
 	w.people.WaitModal(patience, "the word that it was withdrawn", func(v rig.View) bool { return strings.Contains(v.Shown(), "taken back") })
 	w.people.CloseModal(rig.Alice)
 	w.eventually("the annotation is gone from Phoenix", func() bool { return len(w.annotations(id)) == 0 })
@@ -178,7 +188,7 @@ func TestDetails_ShowTheWholeText_AndSaySoWhenPhoenixIsDown(t *testing.T) {
 	}
 	w.tap(id, rig.Alice, "details")
 	v := w.people.WaitModal(patience, "the details", func(v rig.View) bool { return strings.Contains(v.Shown(), "Page 1 of") })
-	for range 20 {
+	for page := range 20 {
 		if strings.Contains(v.Shown(), "THE END") {
 			break
 		}
@@ -187,7 +197,7 @@ func TestDetails_ShowTheWholeText_AndSaySoWhenPhoenixIsDown(t *testing.T) {
 		if !ok {
 			t.Fatalf("no next page, and the end was not shown")
 		}
-		w.people.ClickModal(rig.Alice, b)
+		w.clickModal(rig.Alice, b, 2+page) // opened, filled, and once for each page
 		v = w.people.WaitModal(patience, "the next page", func(v rig.View) bool { return v.Shown() != next })
 	}
 	if !strings.Contains(v.Shown(), "THE END") {
