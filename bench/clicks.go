@@ -30,11 +30,15 @@ type stage struct {
 }
 
 func newStage(l *lab, px *rig.PhoenixServer, project string, env ...string) *stage {
+	// What is measured is Spanbot, not Slack's paces.
+	return newStageAt(l, px, project, map[string]int{
+		"chat.update": 0, "conversations.info": 0, "users.info": 0, "conversations.history": 0, "conversations.list": 0}, env...)
+}
+
+func newStageAt(l *lab, px *rig.PhoenixServer, project string, perMinute map[string]int, env ...string) *stage {
 	s := &stage{l: l, px: px, phoenix: proxy.NewHTTP(l, px.URL), redis: rig.Redis(l)}
 	l.redis = s.redis.Name
-	// What is measured is Spanbot, not Slack's paces.
-	s.people, s.slack = proxy.Workspace(l, rig.SlackConfig{}, false, proxy.SlackOptions{PostEvery: -1, PerMinute: map[string]int{
-		"chat.update": 0, "conversations.info": 0, "users.info": 0, "conversations.history": 0, "conversations.list": 0}})
+	s.people, s.slack = proxy.Workspace(l, rig.SlackConfig{}, false, proxy.SlackOptions{PostEvery: -1, PerMinute: perMinute})
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		l.Fatalf("%v", err)
