@@ -76,17 +76,17 @@ func (k *clerk) serve(w http.ResponseWriter, r *http.Request) {
 	for _, d := range in.Data {
 		switch d.Result.Explanation {
 		case "500":
-			http.Error(w, "Internal Server Error", 500)
+			http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 			return
 		case "422":
-			http.Error(w, `{"detail":[{"msg":"no"}]}`, 422)
+			http.Error(w, `{"detail":[{"msg":"no"}]}`, http.StatusUnprocessableEntity)
 			return
 		case "401":
-			http.Error(w, "Invalid token", 401)
+			http.Error(w, "Invalid token", http.StatusUnauthorized)
 			return
 		case "429":
 			w.Header().Set("Retry-After", "30")
-			http.Error(w, "Too many requests.", 429)
+			http.Error(w, "Too many requests.", http.StatusTooManyRequests)
 			return
 		case "gone":
 			gone = append(gone, d.SpanID)
@@ -94,7 +94,7 @@ func (k *clerk) serve(w http.ResponseWriter, r *http.Request) {
 		ids = append(ids, `{"id":"`+d.SpanID+`"}`)
 	}
 	if len(gone) > 0 {
-		http.Error(w, "Spans with IDs "+strings.Join(gone, ", ")+" do not exist.", 404)
+		http.Error(w, "Spans with IDs "+strings.Join(gone, ", ")+" do not exist.", http.StatusNotFound)
 		return
 	}
 	for _, d := range in.Data {

@@ -88,6 +88,7 @@ func (c *Client) call(method string, writes bool, err error) error {
 // Identity is who we are in which workspace.
 type Identity struct {
 	Team, TeamName string
+	Enterprise     string // id of the organisation the workspace belongs to; "" for none
 	URL            string // "https://example.slack.com/"
 	BotUser, BotID string
 	Scopes         []string // granted ones; nil where Slack does not say
@@ -101,7 +102,7 @@ func (c *Client) Identity(ctx context.Context) (Identity, error) {
 	if err := c.call("auth.test", false, err); err != nil {
 		return Identity{}, err
 	}
-	return Identity{Team: r.TeamID, TeamName: r.Team, URL: r.URL, BotUser: r.UserID, BotID: r.BotID, Scopes: c.scopes()}, nil
+	return Identity{Team: r.TeamID, TeamName: r.Team, Enterprise: r.EnterpriseID, URL: r.URL, BotUser: r.UserID, BotID: r.BotID, Scopes: c.scopes()}, nil
 }
 
 // CheckAppToken asks whether Slack would open a Socket Mode connection.

@@ -26,6 +26,7 @@ const (
 // /slack/interactive and /slack/commands, each of which takes any kind, so that
 // one URL is enough.
 func (m *Mux) Handler() http.Handler {
+	m.c.metrics.up.Set(1)
 	mux := http.NewServeMux()
 	for _, path := range []string{"/slack/events", "/slack/interactive", "/slack/commands"} {
 		mux.HandleFunc("POST "+path, m.serve)

@@ -58,6 +58,7 @@ type Submit struct {
 // MuxOptions say whose clicks are taken.
 type MuxOptions struct {
 	Team     func() string // our workspace: judgements of other teams' people are refused
+	Org      func() string // our organisation (Enterprise Grid), whose id a person's team may be; nil: none
 	Log      *slog.Logger
 	Registry prometheus.Registerer
 	Version  string
@@ -124,11 +125,10 @@ type payload struct {
 		Username string `json:"username"`
 		TeamID   string `json:"team_id"`
 	} `json:"user"`
-	Team       *struct{ ID string } `json:"team"`
-	Enterprise *struct{ ID string } `json:"enterprise"`
-	Trigger    string               `json:"trigger_id"`
-	URL        string               `json:"response_url"`
-	Container  struct {
+	Team      *struct{ ID string } `json:"team"`
+	Trigger   string               `json:"trigger_id"`
+	URL       string               `json:"response_url"`
+	Container struct {
 		MessageTS string `json:"message_ts"`
 		ThreadTS  string `json:"thread_ts"`
 		ChannelID string `json:"channel_id"`
@@ -220,13 +220,13 @@ func (m *Mux) interaction(ctx context.Context, raw []byte, received time.Time) (
 }
 
 // foreign reports whether the person belongs to another workspace (Slack
-// Connect). In an organisation the team may be that of the organisation.
+// Connect). Within an organisation a person's team may be the organisation.
 func (m *Mux) foreign(p payload) bool {
 	ours := m.opts.Team()
 	if ours == "" || p.User.TeamID == "" || p.User.TeamID == ours {
 		return false
 	}
-	return p.Enterprise == nil || p.User.TeamID != p.Enterprise.ID
+	return m.opts.Org == nil || p.User.TeamID != m.opts.Org()
 }
 
 func refusal(text string) error { return &review.Error{Kind: review.Denied, Text: text} }
