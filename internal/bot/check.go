@@ -64,6 +64,19 @@ func Check(ctx context.Context, set Settings, out io.Writer, asJSON bool) (bool,
 	return good, nil
 }
 
+// failBy adds a failure with the advice that its Kind asks for: an address that
+// does not answer is no wrong token.
+func (c *checker) failBy(part string, err error, wrong, unreachable string) {
+	switch review.KindOf(err) {
+	case review.Down, review.Busy, review.Unsure:
+		c.fail(part, unreachable, err)
+	case review.Denied, review.Gone:
+		c.fail(part, wrong, err)
+	default:
+		c.fail(part, "", err) // its own sentence says what to do
+	}
+}
+
 // scopes says what each scope is for. The first two are indispensable.
 var scopes = []struct {
 	name, use string
@@ -82,7 +95,8 @@ func (c *checker) slack(ctx context.Context) (team string) {
 	const part = "Slack"
 	id, err := c.b.slack.Identity(ctx)
 	if err != nil {
-		c.fail(part, "check SLACK_BOT_TOKEN (xoxb-…; “OAuth & Permissions” of the app)", err)
+		c.failBy(part, err, "check SLACK_BOT_TOKEN (xoxb-…; “OAuth & Permissions” of the app)",
+			"check the network, a proxy (HTTPS_PROXY), or SLACK_API_URL if it is set")
 		return ""
 	}
 	c.ok(part, "team %s (%s), bot %s", id.TeamName, id.Team, id.BotUser)
@@ -102,7 +116,8 @@ func (c *checker) slack(ctx context.Context) (team string) {
 	}
 	if c.b.set.Slack.AppToken != "" {
 		if err := c.b.slack.CheckAppToken(ctx); err != nil {
-			c.fail(part, "check SLACK_APP_TOKEN (xapp-…, “Basic Information” → “App-Level Tokens”, scope connections:write)", err)
+			c.failBy(part, err, "check SLACK_APP_TOKEN (xapp-…, “Basic Information” → “App-Level Tokens”, scope connections:write)",
+				"check the network, a proxy (HTTPS_PROXY), or SLACK_API_URL if it is set")
 		} else {
 			c.ok(part, "Socket Mode: the app token works")
 		}
@@ -125,7 +140,7 @@ func (c *checker) slack(ctx context.Context) (team string) {
 
 func (c *checker) redis(ctx context.Context, team string) {
 	const part = "Redis"
-	q, err := queue.Open(ctx, c.b.set.Redis, queue.Options{Instance: c.b.set.instance(team), Log: c.b.log})
+	q, err := queue.Open(ctx, c.b.set.Redis, queue.Options{Instance: c.b.set.instance(team)})
 	if err != nil {
 		c.fail(part, "check REDIS_URL", err)
 		return
@@ -133,7 +148,7 @@ func (c *checker) redis(ctx context.Context, team string) {
 	defer q.Close()
 	s, err := q.Server(ctx)
 	if err != nil {
-		c.fail(part, "check REDIS_URL and whether the server runs", err)
+		c.failBy(part, err, "check user and password in REDIS_URL", "check REDIS_URL, and whether the server runs there")
 		return
 	}
 	c.ok(part, "%s %s", s.Name, s.Version)
@@ -164,7 +179,8 @@ func (c *checker) phoenix(ctx context.Context) {
 	const part = "Phoenix"
 	s, err := c.b.phoenix.Server(ctx)
 	if err != nil {
-		c.fail(part, "check PHOENIX_ENDPOINT and PHOENIX_API_KEY", err)
+		c.failBy(part, err, "check PHOENIX_API_KEY: a viewer's key cannot write annotations",
+			"check PHOENIX_ENDPOINT, and whether the server runs there")
 		return
 	}
 	who := "without authentication"

@@ -214,10 +214,20 @@ func (r *route) record(c queue.Claim, card review.Card, posted slackui.Posted, e
 			break
 		}
 	}
-	if err != nil {
+	if err != nil && !r.recorded(c, posted) {
 		return fmt.Errorf("record card %s at %s: %w", c.Ref, posted.TS, err)
 	}
 	return nil
+}
+
+// recorded looks whether the card stands where it was posted: a write whose
+// answer was lost is refused when it is sent again after someone's click.
+func (r *route) recorded(c queue.Claim, posted slackui.Posted) bool {
+	ctx, cancel := context.WithTimeout(r.b.finish, 5*time.Second)
+	defer cancel()
+	t, err := r.b.queue.Thread(ctx, r.Name, c.TraceID)
+	card := t.Card(c.SpanID)
+	return err == nil && card != nil && card.TS == posted.TS && card.Summary != ""
 }
 
 func (r *route) drop(ctx context.Context, c queue.Claim, why review.Verdict) error {
