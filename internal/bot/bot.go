@@ -125,6 +125,8 @@ func Run(ctx context.Context, set Settings) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	finish, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() {
@@ -175,6 +177,7 @@ func Run(ctx context.Context, set Settings) error {
 		b.spawn(func() { r.run(ctx) })
 	}
 	err = b.takeClicks(ctx)
+	stop() // also when Slack refuses us: a bot that nobody can click posts nothing
 	web.stop() // no new click by HTTP while the steps in hand end
 	b.work.Wait()
 	if err == nil {

@@ -42,6 +42,7 @@ func (b *Bot) showTrace(ctx context.Context, c slackui.Click) error {
 		return &review.Error{Kind: review.KindOf(err), Text: "The trace could not be shown: our store does not answer right now. Please try again in a moment.", Err: err}
 	}
 	if there {
+		b.drawn.drop(thread.Channel + "/" + thread.Outline) // its message may have been deleted
 		b.redraw.send()
 		return &review.Error{Kind: review.Invalid, Text: "The trace is shown in this card's thread already; it is being brought up to date."}
 	}

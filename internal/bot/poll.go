@@ -43,7 +43,11 @@ func (r *route) poll(ctx context.Context) error {
 		known = false
 	}
 	if !known {
-		cur = queue.Cursor{Mark: newest, Low: newest, Oldest: time.Now().Add(-r.Since)}
+		oldest := cur.Oldest // spans that waited outside a full backlog still count
+		if oldest.IsZero() {
+			oldest = time.Now().Add(-r.Since)
+		}
+		cur = queue.Cursor{Mark: newest, Low: newest, Oldest: oldest}
 		if newest == 0 {
 			cur.Low = 0
 		}

@@ -45,7 +45,7 @@ func (r *route) posting(ctx context.Context) {
 // fill posts until the backlog is empty, max_open is reached or something is
 // in the way.
 func (r *route) fill(ctx context.Context) {
-	for ctx.Err() == nil {
+	for failures := 0; ctx.Err() == nil; {
 		if r.prepare(ctx) != nil {
 			return
 		}
@@ -62,7 +62,12 @@ func (r *route) fill(ctx context.Context) {
 		}
 		if err := r.post(c); err != nil {
 			r.log.Warn("a card could not be posted; its span waits", "span", c.SpanID, "kind", review.KindOf(err), "error", err)
-			return
+			// One span that cannot be posted does not hold up the others; what
+			// concerns them all is not tried on each.
+			if k := review.KindOf(err); k == review.Denied || k == review.Gone || k == review.Busy || failures == 2 {
+				return
+			}
+			failures++
 		}
 	}
 }
@@ -106,8 +111,13 @@ func (r *route) post(c queue.Claim) error {
 	if err != nil {
 		return r.putBack(ctx, c, review.WaitOf(err), err)
 	}
-	if annotated[span.ID] && !c.Again {
-		return r.drop(ctx, c, review.Annotated)
+	if annotated[span.ID] {
+		// It may have been posted by an owner who died, and judged since.
+		if _, found, err := r.findAgain(ctx, c, channel, parent); err != nil {
+			return r.putBack(ctx, c, review.WaitOf(err), err)
+		} else if !found {
+			return r.drop(ctx, c, review.Annotated)
+		}
 	}
 
 	excerpt := trace.Fill(span).Excerpt()
@@ -143,10 +153,8 @@ func summaryOf(s review.Span) string {
 // outcome nobody knows, are looked for in the channel first: Slack has no key
 // that would make posting twice harmless.
 func (r *route) send(ctx context.Context, c queue.Claim, parent string, card review.Card, excerpt review.Span, rubric review.Rubric) (slackui.Posted, error) {
-	if c.Again {
-		if p, ok, err := r.find(ctx, c, card.Channel, parent); err != nil || ok {
-			return p, err
-		}
+	if p, ok, err := r.findAgain(ctx, c, card.Channel, parent); err != nil || ok {
+		return p, err
 	}
 	view := slackui.CardView{
 		Ref: c.Ref, Project: r.Project, Card: card, Rubric: rubric, Span: &excerpt,
@@ -170,6 +178,14 @@ func (r *route) send(ctx context.Context, c queue.Claim, parent string, card rev
 		}
 	}
 	return posted, err
+}
+
+// findAgain looks for the card if an earlier owner of the claim may have posted it.
+func (r *route) findAgain(ctx context.Context, c queue.Claim, channel, parent string) (slackui.Posted, bool, error) {
+	if !c.Again {
+		return slackui.Posted{}, false, nil
+	}
+	return r.find(ctx, c, channel, parent)
 }
 
 // find looks for the card: for a reply in its thread, and always in the channel,
@@ -241,7 +257,9 @@ func (r *route) putBack(ctx context.Context, c queue.Claim, after time.Duration,
 	if review.KindOf(cause) == review.Denied || review.KindOf(cause) == review.Gone {
 		_ = r.waits("post", "the channel", cause)
 	}
-	if err := r.b.queue.PutBack(ctx, c, max(after, time.Second)); err != nil {
+	// The longer it has failed, the rarer it is tried.
+	after = max(after, time.Second, min(time.Since(c.Since)/2, 5*time.Minute))
+	if err := r.b.queue.PutBack(ctx, c, after); err != nil {
 		// Its lease ends by itself; then it is looked for and posted.
 		r.log.Warn("a claim could not be put back", "span", c.SpanID, "error", err)
 	}

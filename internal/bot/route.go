@@ -172,7 +172,7 @@ func (r *route) tick(ctx context.Context, slot bool) {
 		return
 	}
 	if slot {
-		mine, err := r.b.queue.Slot(ctx, r.Name, r.interval(time.Now()))
+		mine, err := r.b.queue.Slot(ctx, r.Name, r.slot())
 		if err != nil {
 			_ = r.waits("poll", "Redis", err)
 			return
@@ -198,14 +198,15 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	r.room.send()
 }
 
-// interval is the time between two ticks of the schedule from now on.
-func (r *route) interval(now time.Time) time.Duration {
+// slot is how long a slot of the schedule is. "@every 30s" starts with the
+// process, so replicas share its stretches of thirty seconds; the ticks of a
+// cron spec come to all replicas in the same second.
+func (r *route) slot() time.Duration {
 	s, err := ParseSchedule(r.Schedule)
-	if err != nil {
-		return time.Second
+	if every, ok := s.(cron.ConstantDelaySchedule); ok && err == nil {
+		return every.Delay
 	}
-	first := s.Next(now.UTC())
-	return max(s.Next(first).Sub(first), time.Second)
+	return time.Second
 }
 
 // rubricOf is the rubric of a route: the configuration's, else Phoenix's
