@@ -234,6 +234,22 @@ func TestWrongToken_IsNamedAtStart(t *testing.T) {
 	}
 }
 
+func TestRefusedAppToken_EndsTheBot(t *testing.T) {
+	w := newWorld(t, withEnv("SLACK_APP_TOKEN", "xapp-wrong"))
+	w.launch()
+	select {
+	case err := <-w.bot.done:
+		if err == nil {
+			t.Error("exit 0 with a token that Slack refuses")
+		}
+	case <-time.After(patience):
+		t.Fatal("the bot goes on posting cards that nobody can tap")
+	}
+	if log := w.bot.log.String(); !strings.Contains(log, "check SLACK_APP_TOKEN") {
+		t.Errorf("it said:\n%s", log)
+	}
+}
+
 func TestBotNotInChannel_OnlyThatRouteWaits(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(t.TempDir(), "spanbot.yaml")

@@ -18,6 +18,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -83,7 +84,7 @@ type Bot struct {
 	metrics  *metrics
 	names    *names
 	rubrics  rubrics
-	drawn    *recent[string, [32]byte]  // what each message said when we last drew it
+	drawn    *recent[string, drawing]   // what each message said when we last drew it
 	details  *recent[string, wholeSpan] // spans that someone is paging through
 	projects projects
 	kick     signal // a judgement went into the outbox
@@ -138,7 +139,7 @@ func Run(ctx context.Context, set Settings) error {
 		set: set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack),
 		metrics: newMetrics(registry), finish: finish,
 		kick: newSignal(), redraw: newSignal(),
-		drawn: newRecent[string, [32]byte](4096), details: newRecent[string, wholeSpan](4),
+		drawn: newRecent[string, drawing](4096), details: newRecent[string, wholeSpan](4),
 	}
 	b.rubrics.bot, b.names = b, newNames(b)
 	for _, r := range set.Routes {
@@ -177,7 +178,7 @@ func Run(ctx context.Context, set Settings) error {
 		b.spawn(func() { r.run(ctx) })
 	}
 	err = b.takeClicks(ctx)
-	stop() // also when Slack refuses us: a bot that nobody can click posts nothing
+	stop()     // also when Slack refuses us: a bot that nobody can click posts nothing
 	web.stop() // no new click by HTTP while the steps in hand end
 	b.work.Wait()
 	if err == nil {
@@ -263,6 +264,13 @@ func (b *Bot) checkServer(ctx context.Context) error {
 	}
 	b.server, b.serverOK = s, time.Now()
 	return nil
+}
+
+// gone reports whether Phoenix itself says that something does not exist. A 404
+// may be a proxy's while Phoenix restarts, and costs no card.
+func gone(err error) bool {
+	var status *phoenix.StatusError
+	return review.KindOf(err) == review.Gone && !errors.As(err, &status)
 }
 
 // projects remembers the global ids of project names: threads keep the name.

@@ -293,13 +293,21 @@ func (b *Bot) deliverWithdrawal(ctx context.Context, e queue.Entry) error {
 	if e.Project == "" { // its card expired and its route was taken out
 		return b.settle(ctx, []queue.Entry{e}, "its project is not known any more; delete the annotation in Phoenix")
 	}
+	b.forgetProject(e.Project) // whether it is still there decides what a 404 means
 	project, err := b.projectID(ctx, e.Project)
-	if err == nil {
+	known := err == nil
+	if known {
 		err = b.phoenix.Withdraw(ctx, project, b.annotation(e.Judgement, b.nameFor(ctx, e.Reviewer)))
 	}
 	switch review.KindOf(err) {
-	case "", review.Gone: // the span or its project is gone, and the annotation with it
+	case "":
 		return b.settle(ctx, []queue.Entry{e}, "")
+	case review.Gone:
+		// Phoenix listed its projects and this one is not there: the annotation
+		// went with it. A 404 may be a proxy's while Phoenix restarts.
+		if !known && gone(err) {
+			return b.settle(ctx, []queue.Entry{e}, "")
+		}
 	case review.Refused:
 		return b.settle(ctx, []queue.Entry{e}, refusedText(err))
 	}

@@ -112,7 +112,7 @@ func (k *clerk) judge(explanations ...string) []review.Ref {
 		ref := review.Ref{Route: "main", TraceID: fmt.Sprintf("%032x", i+1), SpanID: fmt.Sprintf("%016x", i+1)}
 		j := review.Judgement{Ref: ref, Name: "correctness", Rubric: "cafe0123", Reviewer: review.Reviewer{Team: "T1", ID: "U1", Name: "ana"},
 			Answer: review.Answer{Label: "correct", Explanation: x}, At: time.Now().Truncate(time.Millisecond), Channel: "C1", Message: fmt.Sprintf("1758000000.%06d", i+1)}
-		if err := k.b.keep(k.t.Context(), j); err != nil {
+		if err := k.b.keep(k.t.Context(), j, false); err != nil {
 			k.t.Fatal(err)
 		}
 		refs = append(refs, ref)

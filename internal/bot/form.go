@@ -66,7 +66,7 @@ func (b *Bot) openForm(ctx context.Context, c slackui.Click) error {
 		defer cancel()
 		view.Own = b.ownInPhoenix(ctx, thread.Project, c, rubric)
 		if view.Span == nil {
-			if span, ok := b.excerptFromPhoenix(ctx, thread.Project, c.Ref); ok {
+			if span, err := b.excerptFromPhoenix(ctx, thread.Project, c.Ref); err == nil {
 				view.Span = &span
 			}
 		}
@@ -148,22 +148,22 @@ func (b *Bot) projectOf(ctx context.Context, project, routeName string) (string,
 }
 
 // excerptFromPhoenix reads a span as a card shows it.
-func (b *Bot) excerptFromPhoenix(ctx context.Context, project string, ref review.Ref) (review.Span, bool) {
+func (b *Bot) excerptFromPhoenix(ctx context.Context, project string, ref review.Ref) (review.Span, error) {
 	id, err := b.projectOf(ctx, project, ref.Route)
 	if err != nil {
-		return review.Span{}, false
+		return review.Span{}, err
 	}
 	trace, err := b.phoenix.Trace(ctx, id, ref.TraceID, cardText, cardSpans)
 	if err != nil {
-		return review.Span{}, false
+		return review.Span{}, err
 	}
 	span, ok := trace.Find(ref.SpanID)
 	if !ok {
 		if span, err = b.phoenix.Span(ctx, id, ref.TraceID, ref.SpanID, cardText); err != nil {
-			return review.Span{}, false
+			return review.Span{}, err
 		}
 	}
-	return trace.Fill(span).Excerpt(), true
+	return trace.Fill(span).Excerpt(), nil
 }
 
 // wholeSpan is what a details window pages through.

@@ -50,7 +50,10 @@ func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
 	}
 	j := judgement(c.Ref, rubric, c.Reviewer, c.Channel, c.Message, c.ThreadTS)
 	j.Answer, j.Tap = answer, true
-	return b.keep(ctx, j)
+	if c.Again && !c.At.IsZero() {
+		j.At = c.At.Truncate(time.Millisecond)
+	}
+	return b.keep(ctx, j, c.Again)
 }
 
 // submit stores a filled form.
@@ -68,7 +71,7 @@ func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]st
 	}
 	j := judgement(s.Ref, rubric, s.Reviewer, s.Channel, s.Message, s.ThreadTS)
 	j.Answer, j.OnTrace = answer, s.OnTrace
-	return nil, b.keep(ctx, j)
+	return nil, b.keep(ctx, j, false)
 }
 
 // judgement is the frame of one, without what was said. Milliseconds are what
@@ -81,30 +84,41 @@ func judgement(ref review.Ref, rubric review.Rubric, who review.Reviewer, channe
 }
 
 // keep makes a judgement safe: card and outbox in one step. With Redis gone it
-// goes straight to Phoenix; when that fails too the reviewer is told.
-func (b *Bot) keep(ctx context.Context, j review.Judgement) error {
+// goes straight to Phoenix; when that fails too the reviewer is told. again says
+// that Slack sends this click once more.
+func (b *Bot) keep(ctx context.Context, j review.Judgement, again bool) error {
 	changed := false
-	rctx, cancel := context.WithTimeout(ctx, redisBudget)
-	_, err := b.queue.Change(rctx, j.Route, j.TraceID, func(t *review.Thread) (queue.Step, error) {
-		if c := t.Card(j.SpanID); c != nil && c.State == review.Deleted {
-			return queue.Step{}, &review.Error{Kind: review.Gone, Text: "Not saved: this span no longer exists in Phoenix."}
-		}
+	judge := func(t *review.Thread) (queue.Step, error) {
 		if t.Project == "" {
 			if r := b.route(j.Route); r != nil {
 				t.Project = r.Project
 			}
 		}
+		// Clocks of replicas differ; a person's second word is the later one all
+		// the same. One that Slack sends again keeps its place.
+		if own := t.Card(j.SpanID).Find(j.Reviewer.ID, j.Name, j.OnTrace); own != nil && !again && !j.At.After(own.At) {
+			j.At = own.At.Add(time.Millisecond)
+		}
 		if changed = t.Judge(j); !changed {
 			return queue.Step{Nothing: true}, nil
 		}
 		s := queue.Step{Put: []review.Judgement{j}, Redraw: redrawOf(t, j.SpanID)}
+		if j.OnTrace {
+			for _, c := range t.Cards { // it may have stood on another card
+				if c.TS != "" {
+					s.Redraw[c.SpanID] = time.Time{}
+				}
+			}
+		}
 		if j.Explanation != "" {
 			s.Keep = []review.Judgement{j}
 		} else {
 			s.Forget = []review.Judgement{j}
 		}
 		return s, nil
-	})
+	}
+	rctx, cancel := context.WithTimeout(ctx, redisBudget)
+	_, err := b.queue.Change(rctx, j.Route, j.TraceID, judge)
 	cancel()
 	switch review.KindOf(err) {
 	case "":
@@ -117,7 +131,21 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement) error {
 		b.redraw.send()
 		return nil
 	case review.Down, review.Unsure, review.Busy:
-		return b.keepDirect(ctx, j, err)
+		if err := b.keepDirect(ctx, j, err); err != nil {
+			return err
+		}
+		// Redis may hold an older one of this reviewer, on its way or on the card.
+		b.spawn(func() {
+			for pause(b.finish, time.Second) {
+				_, err := b.queue.Change(b.finish, j.Route, j.TraceID, judge)
+				if k := review.KindOf(err); k != review.Down && k != review.Unsure {
+					b.kick.send()
+					b.redraw.send()
+					return
+				}
+			}
+		})
+		return nil
 	default:
 		return err
 	}

@@ -149,7 +149,9 @@ func (b *Bot) redrawOutline(ctx context.Context, t review.Thread) (again time.Ti
 		return time.Time{}, nil
 	}
 	ref := review.Ref{Route: t.Route, TraceID: t.TraceID, SpanID: t.Cards[0].SpanID}
-	m, err := b.drawOutline(ctx, t, ref)
+	pctx, cancel := context.WithTimeout(ctx, redrawPatience)
+	defer cancel()
+	m, err := b.drawOutline(pctx, t, ref)
 	if review.KindOf(err) == review.Gone {
 		return time.Time{}, nil // it keeps showing what was there
 	}

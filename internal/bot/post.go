@@ -98,7 +98,7 @@ func (r *route) post(c queue.Claim) error {
 	span, ok := trace.Find(c.SpanID)
 	if !ok {
 		span, err = r.b.phoenix.Span(ctx, project, c.TraceID, c.SpanID, cardText)
-		if review.KindOf(err) == review.Gone {
+		if gone(err) {
 			return r.drop(ctx, c, review.Vanished)
 		}
 		if err != nil {

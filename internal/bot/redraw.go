@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,11 @@ const (
 	// silence is how long Phoenix may take before a card says that a judgement
 	// is saved here and will be sent.
 	silence = time.Second
+	// sameDrawing is how long a replica trusts that a message says what it drew:
+	// another one may have drawn it since, or someone deleted it.
+	sameDrawing = 10 * time.Second
+	// redrawPatience is how long a redraw waits for Phoenix: other cards wait, too.
+	redrawPatience = 2 * time.Second
 )
 
 // redrawing makes cards in Slack say what the state says, oldest change first,
@@ -112,11 +118,14 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 		Phoenix: b.set.public(), Now: time.Now(),
 	}
 	if card.State == review.Open {
-		if view.Span, err = b.excerptOf(ctx, t, ref); err != nil {
+		if view.Span, err = b.excerptOf(ctx, t, ref); err != nil && !errors.Is(err, errSpanGone) {
 			return time.Time{}, err
 		}
 		if view.Span == nil { // Phoenix does not answer: the summary for now
 			again = view.Now.Add(30 * time.Second)
+		}
+		if errors.Is(err, errSpanGone) {
+			return time.Time{}, b.spanGone(ctx, ref)
 		}
 	}
 	if first := card.Outstanding(); !first.IsZero() && view.Now.Sub(first) < silence {
@@ -125,6 +134,22 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 	m := slackui.DrawCard(view)
 	err = b.update(ctx, card.Channel, card.TS, m)
 	return again, err
+}
+
+// errSpanGone says that Phoenix does not have a card's span, or its project, any more.
+var errSpanGone = errors.New("the span is gone from Phoenix")
+
+// spanGone closes an open card whose span no longer exists; the next drawing
+// says so.
+func (b *Bot) spanGone(ctx context.Context, ref review.Ref) error {
+	_, err := b.queue.Change(ctx, ref.Route, ref.TraceID, func(t *review.Thread) (queue.Step, error) {
+		if !t.Close(ref.SpanID, review.Deleted) {
+			return queue.Step{Nothing: true}, nil
+		}
+		return queue.Step{Redraw: redrawOf(t, ref.SpanID)}, nil
+	})
+	b.redraw.send()
+	return err
 }
 
 // excerptOf is what an open card shows of its span: from Redis, else read
@@ -137,8 +162,13 @@ func (b *Bot) excerptOf(ctx context.Context, t review.Thread, ref review.Ref) (*
 	if ok {
 		return &span, nil
 	}
-	span, ok = b.excerptFromPhoenix(ctx, t.Project, ref)
-	if !ok {
+	pctx, cancel := context.WithTimeout(ctx, redrawPatience)
+	defer cancel()
+	span, err = b.excerptFromPhoenix(pctx, t.Project, ref)
+	if gone(err) {
+		return nil, errSpanGone
+	}
+	if err != nil {
 		return nil, nil
 	}
 	_, err = b.queue.Change(ctx, ref.Route, ref.TraceID, func(t *review.Thread) (queue.Step, error) {
@@ -154,6 +184,12 @@ func (b *Bot) excerptOf(ctx context.Context, t review.Thread, ref review.Ref) (*
 	return &span, err
 }
 
+// drawing is what a message said when this replica last drew it.
+type drawing struct {
+	sum [sha256.Size]byte
+	at  time.Time
+}
+
 // update sends a drawing to Slack, unless the message says just that already.
 func (b *Bot) update(ctx context.Context, channel, ts string, m slackui.Message) error {
 	raw, err := json.Marshal(m)
@@ -161,26 +197,26 @@ func (b *Bot) update(ctx context.Context, channel, ts string, m slackui.Message)
 		return fmt.Errorf("draw %s/%s: %w", channel, ts, err)
 	}
 	key, sum := channel+"/"+ts, sha256.Sum256(raw)
-	if last, ok := b.drawn.get(key); ok && last == sum {
+	if last, ok := b.drawn.get(key); ok && last.sum == sum && time.Since(last.at) < sameDrawing {
 		return nil
 	}
 	if err := b.slack.Update(ctx, channel, ts, m); err != nil {
 		b.drawn.drop(key)
 		return err
 	}
-	b.drawn.put(key, sum)
+	b.drawn.put(key, drawing{sum, time.Now()})
 	return nil
 }
 
-// messageGone closes a card whose message someone deleted in Slack, which
-// frees its place; an outline is forgotten and can be asked for again.
+// messageGone takes note that someone deleted a card's message in Slack, which
+// frees its place; what was said of its span stays. An outline is forgotten and can be asked for again.
 func (b *Bot) messageGone(ctx context.Context, r queue.Redraw) error {
 	_, err := b.queue.Change(ctx, r.Route, r.TraceID, func(t *review.Thread) (queue.Step, error) {
 		if r.What == outlineKey {
 			t.Outline = ""
 			return queue.Step{}, nil
 		}
-		return queue.Step{Nothing: !t.Close(r.What, review.Deleted)}, nil
+		return queue.Step{Nothing: !t.Unplace(r.What)}, nil
 	})
 	return err
 }

@@ -160,6 +160,9 @@ func (t *Thread) Judge(j Judgement) bool {
 		Reviewer: j.Reviewer.ID, OnTrace: j.OnTrace, Name: j.Name, Rubric: j.Rubric,
 		Label: j.Label, Score: j.Score, Words: j.Words(), At: j.At, Delivery: Waiting,
 	}
+	if j.OnTrace {
+		t.dropTraceVotes(j)
+	}
 	if own := c.Find(j.Reviewer.ID, j.Name, j.OnTrace); own != nil {
 		if j.Tap && !own.Withdrawn && own.Delivery != Failed && own.Label == j.Label && sameScore(own.Score, j.Score) {
 			return false
@@ -175,6 +178,24 @@ func (t *Thread) Judge(j Judgement) bool {
 		c.State, c.Closer = Judged, ""
 	}
 	return true
+}
+
+// dropTraceVotes takes the reviewer's judgement of the trace off the other cards
+// of the thread: Phoenix keeps one for the trace, wherever it was said.
+func (t *Thread) dropTraceVotes(j Judgement) {
+	for i := range t.Cards {
+		c := &t.Cards[i]
+		if c.SpanID == j.SpanID {
+			continue
+		}
+		n := len(c.Votes)
+		c.Votes = slices.DeleteFunc(c.Votes, func(v Vote) bool {
+			return v.OnTrace && v.Reviewer == j.Reviewer.ID && v.Name == j.Name && !v.At.After(j.At)
+		})
+		if len(c.Votes) < n {
+			t.reopen(c, j.At)
+		}
+	}
 }
 
 func sameScore(a, b *float64) bool {
@@ -244,6 +265,20 @@ func (t *Thread) Close(spanID string, to State) bool {
 		return false
 	}
 	c.State = to
+	return true
+}
+
+// Unplace records that a card's message is gone from Slack: its span is tracked
+// without one, like a span that was judged through an outline.
+func (t *Thread) Unplace(spanID string) bool {
+	c := t.Card(spanID)
+	if c == nil || c.TS == "" {
+		return false
+	}
+	if c.TS == t.TS {
+		t.TS, t.Outline = "", "" // a thread without its parent is no thread
+	}
+	c.Channel, c.TS, c.State = "", "", Loose
 	return true
 }
 

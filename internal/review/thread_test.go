@@ -168,6 +168,31 @@ func TestSpanAndTraceJudgementsOfOnePersonAreTwo(t *testing.T) {
 	}
 }
 
+func TestJudgementOfTheTrace_StandsOnOneCardOfAPerson(t *testing.T) {
+	th := placed()
+	th.Place(Card{SpanID: "s2", Channel: "C", TS: "2.000001"}, "1.000001")
+	first := tap("a", "correct", 0)
+	first.OnTrace = true
+	th.Judge(first)
+	second := tap("a", "incorrect", 1e9)
+	second.OnTrace, second.SpanID, second.Message = true, "s2", "2.000001"
+	th.Judge(second)
+	if n := len(th.Card("s").Votes); n != 0 || th.Card("s").State != Open || len(th.Card("s2").Votes) != 1 {
+		t.Errorf("%+v", th.Cards)
+	}
+}
+
+func TestDeletedMessage_LeavesTheSpanTrackedWithoutAPlace(t *testing.T) {
+	th := placed()
+	if !th.Unplace("s") || th.Unplace("s") || th.Card("s").State != Loose || th.TS != "" {
+		t.Errorf("%+v", th)
+	}
+	th.Judge(tap("a", "correct", 0)) // its button may still be on someone's screen
+	if th.Card("s").State != Judged || th.Card("s").TS == "" {
+		t.Errorf("%+v", th.Card("s"))
+	}
+}
+
 func TestOutstandingIsTheEarliestUnconfirmed(t *testing.T) {
 	th := placed()
 	th.Judge(tap("a", "correct", 2e9))

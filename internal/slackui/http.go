@@ -73,7 +73,7 @@ func (m *Mux) request(ctx context.Context, contentType string, body []byte, rece
 	case form.Get("ssl_check") == "1":
 		return nil
 	case form.Has("payload"):
-		return m.interaction(ctx, []byte(form.Get("payload")), received)
+		return m.interaction(ctx, []byte(form.Get("payload")), received, false)
 	case form.Has("command"):
 		return m.command(form.Get("text"))
 	}

@@ -38,6 +38,8 @@ type Click struct {
 	Page     int
 	OnTrace  bool // Withdraw: the judgement is about the whole trace
 	Received time.Time
+	At       time.Time // Slack's clock; zero when it does not say
+	Again    bool      // Slack sends it once more: it did not hear the ack
 
 	responseURL string
 }
@@ -142,6 +144,7 @@ type payload struct {
 	Actions []struct {
 		ActionID string `json:"action_id"`
 		Value    string `json:"value"`
+		TS       string `json:"action_ts"`
 		Selected *struct {
 			Value string `json:"value"`
 		} `json:"selected_option"`
@@ -178,7 +181,7 @@ func (v *view) input(block string) string {
 
 // interaction handles one interaction and returns the body of its ack, nil for
 // an empty one. It never panics and always has an answer.
-func (m *Mux) interaction(ctx context.Context, raw []byte, received time.Time) (ack any) {
+func (m *Mux) interaction(ctx context.Context, raw []byte, received time.Time, again bool) (ack any) {
 	kind := "unknown"
 	defer func() {
 		if p := recover(); p != nil {
@@ -206,7 +209,7 @@ func (m *Mux) interaction(ctx context.Context, raw []byte, received time.Time) (
 	switch p.Type {
 	case "block_actions":
 		kind = "click"
-		return m.click(ctx, p, who, received)
+		return m.click(ctx, p, who, received, again)
 	case "view_submission":
 		kind = "submit"
 		return m.submitted(ctx, p, who, received)
@@ -231,9 +234,9 @@ func (m *Mux) foreign(p payload) bool {
 
 func refusal(text string) error { return &review.Error{Kind: review.Denied, Text: text} }
 
-func (m *Mux) click(ctx context.Context, p payload, who review.Reviewer, received time.Time) any {
+func (m *Mux) click(ctx context.Context, p payload, who review.Reviewer, received time.Time, again bool) any {
 	for _, a := range p.Actions {
-		c := Click{Action: Action(a.ActionID), Reviewer: who, Trigger: p.Trigger, Received: received, responseURL: p.URL}
+		c := Click{Action: Action(a.ActionID), Reviewer: who, Trigger: p.Trigger, Received: received, At: slackTime(a.TS), Again: again, responseURL: p.URL}
 		value := a.Value
 		if a.Selected != nil {
 			value = a.Selected.Value
@@ -269,6 +272,15 @@ func (m *Mux) click(ctx context.Context, p payload, who review.Reviewer, receive
 		}
 	}
 	return nil
+}
+
+// slackTime reads one of Slack's timestamps, "1758000000.123456".
+func slackTime(ts string) time.Time {
+	sec, err := strconv.ParseFloat(ts, 64)
+	if err != nil || sec <= 0 || sec > 1e11 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(sec * 1e6))
 }
 
 // isInput reports whether an action is a field of the form changing.

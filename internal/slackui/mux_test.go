@@ -370,7 +370,7 @@ func FuzzInteraction(f *testing.F) {
 		m := NewMux(New(Options{APIURL: "http://127.0.0.1:1/"}), MuxOptions{Team: func() string { return "T1" }})
 		m.OnClick(Up, func(context.Context, Click) error { return nil })
 		m.OnSubmit(func(context.Context, Submit) (map[review.Field]string, error) { return nil, nil })
-		compact(m.interaction(context.Background(), b, time.Now()))
+		compact(m.interaction(context.Background(), b, time.Now(), false))
 		m.running.Wait()
 	})
 }

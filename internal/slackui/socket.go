@@ -78,7 +78,7 @@ func (m *Mux) dispatch(ctx context.Context, socket *socketmode.Client, e socketm
 		m.log.Warn("Socket Mode trouble; the connection is made anew", "event", e.Type, "data", errorText(e.Data))
 		return
 	}
-	id, kind, raw := envelope(e)
+	id, kind, raw, again := envelope(e)
 	if id == "" {
 		return
 	}
@@ -87,7 +87,7 @@ func (m *Mux) dispatch(ctx context.Context, socket *socketmode.Client, e socketm
 		defer func() { <-m.workers }()
 		h, first := m.seen.first(id)
 		if first {
-			h.ack = m.handle(ctx, kind, raw, received)
+			h.ack = m.handle(ctx, kind, raw, received, again)
 			close(h.done)
 		} else {
 			<-h.done
@@ -98,17 +98,17 @@ func (m *Mux) dispatch(ctx context.Context, socket *socketmode.Client, e socketm
 
 // envelope is what an event carries. One that slack-go cannot parse is taken
 // from its raw text: ours is the parser that counts.
-func envelope(e socketmode.Event) (id, kind string, raw json.RawMessage) {
+func envelope(e socketmode.Event) (id, kind string, raw json.RawMessage, again bool) {
 	if e.Request != nil && e.Request.EnvelopeID != "" {
-		return e.Request.EnvelopeID, e.Request.Type, e.Request.Payload
+		return e.Request.EnvelopeID, e.Request.Type, e.Request.Payload, e.Request.RetryAttempt > 0
 	}
 	if bad, ok := e.Data.(*socketmode.ErrorBadMessage); ok {
 		var r socketmode.Request
 		if json.Unmarshal(bad.Message, &r) == nil {
-			return r.EnvelopeID, r.Type, r.Payload
+			return r.EnvelopeID, r.Type, r.Payload, r.RetryAttempt > 0
 		}
 	}
-	return "", "", nil
+	return "", "", nil, false
 }
 
 func errorText(v any) string {
@@ -119,10 +119,10 @@ func errorText(v any) string {
 }
 
 // handle answers one envelope by its type.
-func (m *Mux) handle(ctx context.Context, kind string, raw json.RawMessage, received time.Time) any {
+func (m *Mux) handle(ctx context.Context, kind string, raw json.RawMessage, received time.Time, again bool) any {
 	switch kind {
 	case "interactive":
-		return m.interaction(ctx, raw, received)
+		return m.interaction(ctx, raw, received, again)
 	case "slash_commands":
 		var c struct {
 			Text string `json:"text"`
