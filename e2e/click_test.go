@@ -56,6 +56,12 @@ func clickToAnnotation(t *testing.T, options ...option) {
 	}
 	w.shows(ids[0], "incorrect", "Bob Brown")
 
+	for _, secret := range []string{rig.BotToken, rig.AppToken, rig.SigningSecret, "Jupiter, by Jove.", "What is the largest planet?", "Blorptang"} {
+		if strings.Contains(w.bot.log.String(), secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+
 	// A score of 0 is a score.
 	w.tap(ids[1], rig.Bob, "down")
 	if b := w.stored(ids[1], rig.Bob, "incorrect"); b.Result.Score == nil || *b.Result.Score != 0 {

@@ -164,7 +164,7 @@ func Run(ctx context.Context, set Settings) error {
 	}
 	defer b.queue.Close()
 	b.mux = slackui.NewMux(b.slack, slackui.MuxOptions{
-		Team: func() string { return b.identity.Team }, Org: func() string { return b.identity.Enterprise }, Log: set.Log, Registry: registry, Version: set.Version,
+		Team: func() string { return b.identity.Team }, Org: func() string { return b.identity.Enterprise }, Log: set.Log, Version: set.Version,
 	})
 	b.handle()
 	web.ready(b)

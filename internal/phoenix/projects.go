@@ -115,14 +115,9 @@ func projectPath(id, resource string) string {
 
 // SpanURL is where a browser sees the span in Phoenix, whatever project it is
 // in; "" without a base.
-func SpanURL(base, spanID string) string { return redirect(base, "spans", spanID) }
-
-// TraceURL is where a browser sees the trace; "" without a base.
-func TraceURL(base, traceID string) string { return redirect(base, "traces", traceID) }
-
-func redirect(base, what, id string) string {
-	if base == "" || id == "" {
+func SpanURL(base, spanID string) string {
+	if base == "" || spanID == "" {
 		return ""
 	}
-	return strings.TrimRight(base, "/") + "/redirects/" + what + "/" + url.PathEscape(id)
+	return strings.TrimRight(base, "/") + "/redirects/spans/" + url.PathEscape(spanID)
 }

@@ -8,8 +8,6 @@
 // theirs into these words and never meet each other.
 package review
 
-import "strings"
-
 // Ref names one span in one route: the identity of a card. It is written into
 // every button, so that a click can be understood when Redis has forgotten the
 // card.
@@ -33,13 +31,3 @@ type Reviewer struct {
 // says: one annotation per reviewer, name and target. An empty identifier
 // would be one slot shared by all writers.
 func (r Reviewer) Identifier() string { return "slack:" + r.Team + ":" + r.ID }
-
-// ReviewerOf reads an identifier back. It reports false for an annotation that
-// Spanbot did not write.
-func ReviewerOf(identifier string) (Reviewer, bool) {
-	p := strings.Split(identifier, ":")
-	if len(p) != 3 || p[0] != "slack" || p[1] == "" || p[2] == "" {
-		return Reviewer{}, false
-	}
-	return Reviewer{Team: p[1], ID: p[2]}, true
-}

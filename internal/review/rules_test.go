@@ -260,18 +260,6 @@ func TestFill_TakesWhatARootLacksFromItsSubtree(t *testing.T) {
 	}
 }
 
-func TestIdentifierComesBack(t *testing.T) {
-	r := Reviewer{Team: "T1", ID: "U1"}
-	if got, ok := ReviewerOf(r.Identifier()); !ok || got != r {
-		t.Errorf("%+v %v", got, ok)
-	}
-	for _, other := range []string{"", "px-app:1", "slack:T1", "slack::U1", "slack:T1:U1:x"} {
-		if _, ok := ReviewerOf(other); ok {
-			t.Errorf("%q was taken for ours", other)
-		}
-	}
-}
-
 func TestErrorsSayWhatCanBeDone(t *testing.T) {
 	cause := errors.New("dial")
 	err := fmt.Errorf("deliver: %w", &Error{Kind: Busy, Text: "later", Wait: time.Second, Err: cause})

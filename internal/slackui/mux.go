@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/spanbot/spanbot/internal/review"
 )
 
@@ -59,11 +57,10 @@ type Submit struct {
 
 // MuxOptions say whose clicks are taken.
 type MuxOptions struct {
-	Team     func() string // our workspace: judgements of other teams' people are refused
-	Org      func() string // our organisation (Enterprise Grid), whose id a person's team may be; nil: none
-	Log      *slog.Logger
-	Registry prometheus.Registerer
-	Version  string
+	Team    func() string // our workspace: judgements of other teams' people are refused
+	Org     func() string // our organisation (Enterprise Grid), whose id a person's team may be; nil: none
+	Log     *slog.Logger
+	Version string
 }
 
 // Mux takes interactions, the same over Socket Mode and HTTP: it verifies,
