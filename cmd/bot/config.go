@@ -75,8 +75,12 @@ func (k configCheckCmd) Run(a *app) error {
 			r.Name, spans, r.Project, cmp.Or(r.Channel, "(no channel)"), r.Rubric, r.Schedule, open)
 	}
 	var missing config.Mistakes
-	if _, err := a.load(config.NeedAll); errors.As(err, &missing) {
-		fmt.Fprintln(a.out, "Not set here, and needed to run:")
+	if _, err := a.loadWith(map[string]string{"stand-ins": "off"}, config.NeedAll); errors.As(err, &missing) {
+		head := "Not set here, and needed to run:"
+		if c.StandIns.Allowed {
+			head = "Not set here, and needed to run without stand-ins:"
+		}
+		fmt.Fprintln(a.out, head)
 		for _, m := range missing {
 			fmt.Fprintln(a.out, " ", m.Text)
 		}

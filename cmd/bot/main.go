@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -48,15 +49,15 @@ func versionText() string {
 }
 
 // release is the version under development, as CHANGELOG names it.
-const release = "0.1.0"
+const release = "0.2.0"
 
 // cli is every command and flag. Flags are settings of internal/config: they
 // count before the environment and the file.
 type cli struct {
 	Config           string `help:"Configuration file ($SPANBOT_CONFIG; default spanbot.yaml, where there is one)." placeholder:"FILE"`
-	PhoenixEndpoint  string `help:"Base URL of Phoenix ($PHOENIX_ENDPOINT)." placeholder:"URL"`
+	PhoenixEndpoint  string `help:"Base URL of Phoenix ($PHOENIX_ENDPOINT; default a stand-in)." placeholder:"URL"`
 	PhoenixPublicURL string `name:"phoenix-public-url" help:"Base URL of links to Phoenix that reviewers tap ($PHOENIX_PUBLIC_URL; default the endpoint)." placeholder:"URL"`
-	Project          string `help:"Phoenix project whose spans are reviewed ($PHOENIX_PROJECT)." placeholder:"NAME"`
+	Project          string `help:"Phoenix project whose spans are reviewed ($PHOENIX_PROJECT; default default)." placeholder:"NAME"`
 	Channel          string `help:"Channel for the cards: an id, or #name ($SLACK_CHANNEL)." placeholder:"CHANNEL"`
 	SlackAPIURL      string `name:"slack-api-url" help:"Slack Web API, for emulators ($SLACK_API_URL; default https://slack.com/api/)." placeholder:"URL"`
 	Schedule         string `help:"When Phoenix is polled, a cron spec in UTC ($SPANBOT_SCHEDULE; default @every 30s)." placeholder:"SPEC"`
@@ -64,6 +65,8 @@ type cli struct {
 	MaxOpen          string `help:"Cards that wait for a reviewer at any time, 0 = no limit ($SPANBOT_MAX_OPEN; default 25)." placeholder:"N"`
 	Listen           string `help:"Address of probes, metrics and Slack's HTTP mode ($SPANBOT_LISTEN; default 127.0.0.1:8080)." placeholder:"ADDRESS"`
 	Retention        string `help:"How long cards are remembered in Redis ($SPANBOT_RETENTION; default 90d)." placeholder:"DURATION"`
+	StandIns         string `help:"Whether a stand-in takes the place of a Slack, Phoenix or Redis of which nothing is said: on or off ($SPANBOT_STAND_INS; default on)." placeholder:"on|off"`
+	Data             string `help:"Folder of the embedded Redis ($SPANBOT_DATA; default ~/.local/share/spanbot)." placeholder:"FOLDER"`
 	LogLevel         string `help:"How much is logged: debug, info, warn or error ($SPANBOT_LOG_LEVEL; default info)." placeholder:"LEVEL"`
 
 	Run       runCmd      `cmd:"" default:"1" help:"Poll, post, take clicks and deliver, until stopped (the default)."`
@@ -81,6 +84,7 @@ func (c *cli) flags() map[string]string {
 		"phoenix-endpoint": c.PhoenixEndpoint, "phoenix-public-url": c.PhoenixPublicURL, "project": c.Project,
 		"channel": c.Channel, "slack-api-url": c.SlackAPIURL, "schedule": c.Schedule, "rubric": c.Rubric,
 		"max-open": c.MaxOpen, "listen": c.Listen, "retention": c.Retention, "log-level": c.LogLevel,
+		"stand-ins": c.StandIns, "data": c.Data,
 	} {
 		if v != "" {
 			out[name] = v
@@ -98,16 +102,21 @@ type app struct {
 }
 
 // load reads the settings a command needs.
-func (a *app) load(need config.Need) (config.Config, error) {
+func (a *app) load(need config.Need) (config.Config, error) { return a.loadWith(nil, need) }
+
+// loadWith is load with some flags given in addition.
+func (a *app) loadWith(more map[string]string, need config.Need) (config.Config, error) {
+	flags := a.cli.flags()
+	maps.Copy(flags, more)
 	return config.Load(config.Source{
-		Env: os.LookupEnv, File: a.cli.Config, Flags: a.cli.flags(), ReadFile: os.ReadFile,
+		Env: os.LookupEnv, File: a.cli.Config, Flags: flags, ReadFile: os.ReadFile,
 		CheckSchedule: func(spec string) error { _, err := bot.ParseSchedule(spec); return err },
 	}, need)
 }
 
 // settings turns a configuration into what the bot is told.
 func (a *app) settings(c config.Config) bot.Settings {
-	log := a.logger(c.LogLevel)
+	log := a.log(c)
 	for _, n := range c.Notes {
 		log.Warn(n)
 	}
@@ -125,9 +134,9 @@ func (a *app) settings(c config.Config) bot.Settings {
 	}
 }
 
-// logger writes text to a terminal and JSON to anything else.
-func (a *app) logger(level slog.Level) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level}
+// log writes text to a terminal and JSON to anything else.
+func (a *app) log(c config.Config) *slog.Logger {
+	o := &slog.HandlerOptions{Level: c.LogLevel}
 	if f, ok := a.errOut.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return slog.New(slog.NewTextHandler(a.errOut, o))
 	}

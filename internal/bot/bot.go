@@ -21,7 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -41,14 +41,25 @@ type Settings struct {
 	Phoenix       phoenix.Options
 	PhoenixPublic string // base URL of links people tap; "" = Phoenix.Endpoint
 	Slack         slackui.Options
-	Redis         string       // redis://, rediss:// or unix:// URL
-	Listen        string       // address of probes, metrics and HTTP mode
-	Listener      net.Listener // used instead of Listen when given
+	Redis         string             // redis://, rediss:// or unix:// URL
+	Listen        string             // address of probes, metrics and HTTP mode
+	Mount         func(http.Handler) // where given, takes what would be served there, and nothing is listened on
 	Retention     time.Duration
 	Routes        []review.Route
-	Rubrics       map[string]review.Rubric // those that the configuration defines
+	Rubrics       map[string]review.Rubric   // those that the configuration defines
+	PhoenixName   string                     // under which state is kept instead of Phoenix's address: one that begins anew there wants another
+	Gone          func(instance string) bool // instances that never come back; what they left in Redis goes
+	StandIns      []StandIn
 	Version       string
 	Log           *slog.Logger
+}
+
+// StandIn is an outside part that is not the real one. The bot treats it like
+// any other; it only says so where operators look.
+type StandIn struct {
+	Part  string       // slack, phoenix, redis
+	What  string       // "local workspace"
+	State func() error // how it is; nil = always well
 }
 
 // public is the base URL of links, without a trailing slash.
@@ -61,6 +72,9 @@ func (s Settings) public() string {
 
 // instance names the pair whose state is kept together: Slack team and Phoenix.
 func (s Settings) instance(team string) string {
+	if s.PhoenixName != "" {
+		return team + "@" + s.PhoenixName
+	}
 	at := strings.TrimRight(s.Phoenix.Endpoint, "/")
 	if u, err := url.Parse(at); err == nil && u.Host != "" {
 		at = u.Host + u.Path
@@ -140,6 +154,9 @@ func Run(ctx context.Context, set Settings) error {
 		metrics: newMetrics(registry), finish: finish,
 		kick: newSignal(), redraw: newSignal(),
 		drawn: newRecent[string, drawing](4096), details: newRecent[string, wholeSpan](4),
+	}
+	for _, s := range set.StandIns {
+		b.metrics.standIn.WithLabelValues(s.Part).Set(1)
 	}
 	b.rubrics.bot, b.names = b, newNames(b)
 	for _, r := range set.Routes {

@@ -19,6 +19,7 @@ type metrics struct {
 	redrawLag  prometheus.Histogram     // a card should say something else → it does
 	outside    *prometheus.GaugeVec     // rows of the feed not looked at yet
 	degraded   *prometheus.GaugeVec     // 1 while a route waits for something
+	standIn    *prometheus.GaugeVec     // 1 for each outside part that is not the real one
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -42,7 +43,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		degraded: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "spanbot_route_degraded",
 			Help: "1 while the route waits for something that has to be mended; the log and /readyz?verbose say what."}, []string{"route"}),
 	}
-	reg.MustRegister(m.seen, m.posted, m.judgements, m.polls, m.stored, m.carded, m.redrawLag, m.outside, m.degraded)
+	m.standIn = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "spanbot_stand_in",
+		Help: "1 for each outside part (slack, phoenix, redis) in whose place a stand-in is."}, []string{"part"})
+	reg.MustRegister(m.seen, m.posted, m.judgements, m.polls, m.stored, m.carded, m.redrawLag, m.outside, m.degraded, m.standIn)
 	return m
 }
 

@@ -22,22 +22,28 @@ import (
 // web serves probes, metrics and, in HTTP mode, Slack's calls. It listens
 // before anything else is tried, so that an operator can ask what it waits for.
 type web struct {
-	l      net.Listener
+	l      net.Listener // nil: another server was handed our handler
 	server *http.Server
 	bot    atomic.Pointer[Bot] // set once clicks can be taken
 	once   sync.Once
 }
 
 func (b *Bot) listen() (*web, error) {
-	l := b.set.Listener
-	if l == nil {
-		var err error
-		if l, err = net.Listen("tcp", b.set.Listen); err != nil {
-			return nil, &review.Error{Kind: review.Invalid, Err: err, Text: fmt.Sprintf(
-				"cannot listen on %s; free the address or set SPANBOT_LISTEN to another one", b.set.Listen)}
-		}
+	if b.set.Mount != nil {
+		return &web{}, nil
 	}
-	return &web{l: l}, nil
+	l, err := Listen(b.set.Listen)
+	return &web{l: l}, err
+}
+
+// Listen listens on an address, and says what to do where that is not possible.
+func Listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, &review.Error{Kind: review.Invalid, Err: err, Text: fmt.Sprintf(
+			"cannot listen on %s; free the address or set SPANBOT_LISTEN to another one", address)}
+	}
+	return l, nil
 }
 
 func (w *web) serve(b *Bot, reg *prometheus.Registry) {
@@ -54,6 +60,10 @@ func (w *web) serve(b *Bot, reg *prometheus.Registry) {
 		}
 		bot.mux.Handler().ServeHTTP(rw, r)
 	})
+	if w.l == nil {
+		b.set.Mount(mux)
+		return
+	}
 	w.server = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 15 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10,
@@ -75,7 +85,11 @@ func (w *web) stop() { w.once.Do(w.shutdown) }
 func (w *web) shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
-	if w.server == nil {
+	switch {
+	case w.l == nil:
+		w.bot.Store(nil) // whoever serves our handler: no click reaches us any more
+		return
+	case w.server == nil:
 		w.l.Close()
 		return
 	}
@@ -163,6 +177,15 @@ func (b *Bot) conditions(ctx context.Context) (parts []condition, ready bool) {
 	if !redis {
 		_, err := b.phoenix.Server(ctx)
 		phoenix = state("phoenix", err)
+	}
+	for _, s := range b.set.StandIns {
+		c := condition{Part: "stand-in for " + s.Part, State: "ok", Why: s.What}
+		if s.State != nil {
+			if err := s.State(); err != nil {
+				c.State, c.Why = "degraded", err.Error()
+			}
+		}
+		parts = append(parts, c)
 	}
 	for _, r := range b.routes {
 		c := condition{Part: "route " + r.Name, State: "ok"}

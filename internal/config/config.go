@@ -4,6 +4,7 @@
 //	settings.go  the table of all settings and of the file's keys
 //	config.go    Load: flags before environment before file before defaults
 //	env.go       environment and flags, secrets and their _FILE forms
+//	standins.go  outside parts of which nothing is said; the data folder
 //	file.go      routes and rubrics of the file
 //	node.go      YAML nodes, each with its place; unknown keys, syntax errors
 //	value.go     single values: durations, shares, URLs, channels, headers
@@ -44,6 +45,8 @@ type Config struct {
 	Redis struct {
 		URL Secret
 	}
+	StandIns  StandIns
+	Data      string // folder of what the embedded queue keeps; "" = there is no home to put it
 	Listen    string
 	Retention time.Duration
 	LogLevel  slog.Level
@@ -90,14 +93,15 @@ func Load(src Source, need Need) (Config, error) {
 	var c Config
 	file := l.readFile(&c)
 	l.services(&c, file)
+	l.standIns(&c, file)
 	l.routes(&c, file)
-	if need&NeedPhoenix != 0 && c.Phoenix.Endpoint == "" {
-		l.missing("PHOENIX_ENDPOINT", "")
+	if need&NeedPhoenix != 0 && !c.StandIns.Phoenix && c.Phoenix.Endpoint == "" {
+		l.missing("PHOENIX_ENDPOINT", l.phoenixHalf())
 	}
-	if need&NeedRedis != 0 && c.Redis.URL == "" {
+	if need&NeedRedis != 0 && !c.StandIns.Redis && c.Redis.URL == "" {
 		l.missing("REDIS_URL", "")
 	}
-	if need&NeedSlack != 0 {
+	if need&NeedSlack != 0 && !c.StandIns.Slack {
 		l.needSlack(c)
 	}
 	if len(file.routes) == 0 {
@@ -183,7 +187,9 @@ func (l *loader) redisURL(c *Config, file fileSettings) {
 			}
 		}
 	}
-	if s := l.secret("REDIS_URL"); s != "" {
+	if s := l.secret("REDIS_URL"); s == inMemory {
+		c.StandIns.Memory, c.Redis.URL = true, ""
+	} else if s != "" {
 		if err := checkRedis(s.Reveal()); err != nil {
 			l.elsewhere("REDIS_URL", err.Error())
 		}
@@ -309,11 +315,26 @@ func (l *loader) oneRoute(c *Config, base review.Route, need Need) {
 	override(l, "SPANBOT_SCHEDULE", &r.Schedule, l.schedule)
 	override(l, "SPANBOT_RUBRIC", &r.Rubric, parseRubricName)
 	override(l, "SPANBOT_MAX_OPEN", &r.MaxOpen, func(s string) (int, error) { return parseCount(s, 0, most) })
-	if need&NeedPhoenix != 0 && r.Project == "" && !l.given("PHOENIX_PROJECT") {
-		l.missing("PHOENIX_PROJECT", "")
+	if r.Project == "" && !l.given("PHOENIX_PROJECT") {
+		switch {
+		case c.StandIns.Phoenix:
+			r.Project = DemoProject
+		case c.StandIns.Allowed:
+			r.Project = phoenixDefault
+		case need&NeedPhoenix != 0:
+			l.missing("PHOENIX_PROJECT", "")
+		}
 	}
-	if need&NeedSlack != 0 && r.Channel == "" && !l.given("SLACK_CHANNEL") {
-		l.missing("SLACK_CHANNEL", "")
+	if r.Channel == "" && !l.given("SLACK_CHANNEL") {
+		switch {
+		case c.StandIns.Slack:
+			r.Channel = demoChannel
+		case need&NeedSlack != 0:
+			l.missing("SLACK_CHANNEL", "")
+		}
+	}
+	if c.StandIns.Phoenix {
+		l.demoPace(&r, base)
 	}
 	l.keepsCards(r, c.Retention, func(text string) { l.elsewhere("SPANBOT_RETENTION", text) })
 	if r.Project != "" {

@@ -155,8 +155,8 @@ func TestEnvironment_Mistakes(t *testing.T) {
 		disk files
 		want []string // parts, one for each mistake
 	}{
-		{"other tools' endpoint does not count", vars{"PHOENIX_ENDPOINT": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1"}, nil, []string{"PHOENIX_ENDPOINT is not set"}},
-		{"port alone does not count", vars{"PHOENIX_ENDPOINT": "", "PHOENIX_PORT": "6006"}, nil, []string{"PHOENIX_ENDPOINT is not set"}},
+		{"other tools' endpoint does not count", vars{"PHOENIX_ENDPOINT": "", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1", "SPANBOT_STAND_INS": "off"}, nil, []string{"PHOENIX_ENDPOINT is not set"}},
+		{"port alone does not count", vars{"PHOENIX_ENDPOINT": "", "PHOENIX_PORT": "6006", "SPANBOT_STAND_INS": "off"}, nil, []string{"PHOENIX_ENDPOINT is not set"}},
 		{"endpoint without scheme", vars{"PHOENIX_ENDPOINT": "phoenix:6006"}, nil, []string{`PHOENIX_ENDPOINT: "phoenix:6006" has no http:// or https://; did you mean "http://phoenix:6006"?`, "PHOENIX_ENDPOINT is not set"}},
 		{"endpoint with password", vars{"PHOENIX_ENDPOINT": "http://me:pw@phoenix"}, nil, []string{"PHOENIX_ENDPOINT: a user or password", "not set"}},
 		{"secret and its file", vars{"SLACK_BOT_TOKEN_FILE": "/t"}, files{"/t": "xoxb-2"}, []string{"SLACK_BOT_TOKEN: it is set, and SLACK_BOT_TOKEN_FILE too; remove one"}},
@@ -199,7 +199,7 @@ func TestEnvironment_Mistakes(t *testing.T) {
 }
 
 func TestNothingSet_NamesAllThatIsNeeded(t *testing.T) {
-	_, err := load(nil, nil, NeedAll, nil)
+	_, err := load(vars{"SPANBOT_STAND_INS": "off"}, nil, NeedAll, nil)
 	want := `PHOENIX_ENDPOINT is not set: Base URL of Phoenix. Example: PHOENIX_ENDPOINT=https://phoenix.example.com (or phoenix.endpoint in YAML)
 REDIS_URL is not set: Redis or Valkey, where Spanbot keeps its state (in YAML without a password). Example: REDIS_URL=redis://127.0.0.1:6379/0 (or its path in REDIS_URL_FILE, or redis.url in YAML)
 SLACK_BOT_TOKEN is not set: Bot token of the Slack app. Example: SLACK_BOT_TOKEN=xoxb-… (environment only, or its path in SLACK_BOT_TOKEN_FILE)
@@ -210,7 +210,7 @@ SLACK_CHANNEL is not set: Channel for the cards: an id, or #name. Example: SLACK
 	if err == nil || err.Error() != want {
 		t.Errorf("got:\n%v\nwant:\n%s", err, want)
 	}
-	if _, err := load(nil, nil, 0, nil); err != nil {
+	if _, err := load(vars{"SPANBOT_STAND_INS": "off"}, nil, 0, nil); err != nil {
 		t.Errorf("nothing is needed, and yet: %v", err)
 	}
 }

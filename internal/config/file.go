@@ -87,7 +87,7 @@ func (l *loader) top(root *yaml.Node) fileSettings {
 			plain(slackSection, f)
 		case "redis":
 			plain(redisSection, f)
-		case "listen", "retention":
+		case "listen", "retention", "stand_ins", "data":
 			out.values[f.path] = f
 		case "routes":
 			for _, item := range l.list(f) {
