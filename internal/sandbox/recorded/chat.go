@@ -22,12 +22,27 @@ type chat struct {
 	failedAfter time.Duration // of a call without an answer
 }
 
-// message is one of the request, or the answer. Its JSON is that of the request.
+// message is one of the request, or the answer.
 type message struct {
-	Role    string     `json:"role"`
-	Content string     `json:"content"`
-	Calls   []toolCall `json:"tool_calls,omitempty"`
-	CallID  string     `json:"tool_call_id,omitempty"`
+	Role    string
+	Content string
+	Calls   []toolCall
+	CallID  string // of a tool's message: the call that it answers
+}
+
+// MarshalJSON writes a message that only calls tools with null for its text, as
+// the API does.
+func (m message) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Role    string     `json:"role"`
+		Content *string    `json:"content"`
+		Calls   []toolCall `json:"tool_calls,omitempty"`
+		CallID  string     `json:"tool_call_id,omitempty"`
+	}{m.Role, &m.Content, m.Calls, m.CallID}
+	if m.Content == "" && len(m.Calls) > 0 {
+		out.Content = nil
+	}
+	return unescaped(out)
 }
 
 type toolCall struct {
@@ -53,7 +68,7 @@ type tool struct {
 }
 
 func (t tool) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"type": "function", "function": map[string]any{
+	return unescaped(map[string]any{"type": "function", "function": map[string]any{
 		"name": t.name, "description": t.description, "parameters": json.RawMessage(t.parameters),
 	}})
 }
@@ -192,14 +207,21 @@ func (c *chat) length() time.Duration {
 	return 380*time.Millisecond + odd + time.Duration(u.Prompt)*150*time.Microsecond + time.Duration(u.Completion)*12*time.Millisecond
 }
 
-// asJSON is v on one line, with <, > and & as they are: nothing here goes into
-// a web page unescaped.
+// asJSON is v on one line.
 func asJSON(v any) string {
+	b, err := unescaped(v)
+	if err != nil {
+		panic("recorded: " + err.Error()) // a literal of this package is wrong
+	}
+	return string(b)
+}
+
+// unescaped is the JSON of v with <, > and & as they are: the API writes them
+// so, and nothing here goes into a web page.
+func unescaped(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		panic("recorded: " + err.Error()) // a literal of this package is wrong
-	}
-	return string(bytes.TrimRight(b.Bytes(), "\n"))
+	err := e.Encode(v)
+	return bytes.TrimRight(b.Bytes(), "\n"), err
 }

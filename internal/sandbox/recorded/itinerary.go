@@ -7,8 +7,7 @@ import (
 
 // The island of Verrin does not exist. Its days are put together by rule, so
 // that a text of twenty thousand characters can be read, and checked, by who
-// wants to: the lists have lengths without a common divisor, so that no two
-// days are alike.
+// wants to: the lists have different lengths, so that no two days are alike.
 var (
 	places = []string{"Port Ansel", "Grey Steps", "Marrow Bay", "Hollin", "Upper Hollin", "the Salt Houses", "Tern Point",
 		"Cask Harbour", "Wether Moor", "Saint Odd", "Low Bridge", "Fallow Cross", "the Old Signal"}
@@ -28,7 +27,8 @@ var (
 		"the ferryman's loft, paid for with a story", "the sanatorium, which has more rooms than guests", "the mill, closed on Mondays"}
 	meals = []string{"fish soup with bread", "mutton pie", "potatoes with herbs and white cheese", "smoked eel, sold from a barrel",
 		"pancakes with sloe jam", "barley stew", "crab on toast", "bean salad and boiled eggs", "onion tart"}
-	rain = []string{
+	snacks = []string{"two rolls with cheese", "a wedge of oat cake", "cold sausage and mustard", "dried apple rings", "a boiled egg and salt", "plum bread", "a piece of the tart"}
+	rain   = []string{
 		"If it rains, stay and visit the museum of knots, which takes an hour, or two if the keeper is in the mood.",
 		"If it rains, take the bus at 11:10 and walk only the last part, which is sheltered.",
 		"If it rains, walk all the same: the wood keeps most of it off.",
@@ -57,14 +57,14 @@ func itinerary() string {
 		fmt.Fprintf(&b, "\n## Day %d: from %s to %s, %d km\n\n", day, from, to, km)
 		fmt.Fprintf(&b, "Leave %s by %d o'clock and count on %d hours, breaks included. %s ",
 			from, 7+day%3, (km+5)/3, ways[day%len(ways)])
-		fmt.Fprintf(&b, "About half way lies %s; leave your pack at the gate and give it twenty minutes. ", sights[day%len(sights)])
+		fmt.Fprintf(&b, "About half way lies %s; leave your pack at the gate and give it twenty minutes.", sights[day%len(sights)])
 		if day%6 == 0 {
-			b.WriteString("It is a good day for washing: there is a line in the yard and usually wind. ")
+			b.WriteString(" It is a good day for washing: there is a line in the yard and usually wind.")
 		}
 		b.WriteString("\n\n")
 		fmt.Fprintf(&b, "- **Sleep:** %s. Book %d days ahead in summer; in spring a call in the morning is enough.\n", beds[day%len(beds)], 2+day%4)
 		fmt.Fprintf(&b, "- **Eat:** %s in the evening, about %d crowns. For the way, ask for %s wrapped in paper.\n",
-			meals[day%len(meals)], 60+day*5%45, meals[(day+4)%len(meals)])
+			meals[day%len(meals)], 60+day*5%45, snacks[day%len(snacks)])
 		fmt.Fprintf(&b, "- **Weather:** %s\n", rain[day%len(rain)])
 		fmt.Fprintf(&b, "- **If you are tired:** a bus leaves %s for %s at %d:%02d, every day but Sunday.\n", from, to, 13+day%4, day*10%60)
 	}

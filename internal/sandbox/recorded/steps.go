@@ -66,9 +66,9 @@ func ferry() Trace {
 		{"prices-02", "help/prices.md", 0.547, "Extras per day: child seat 5.00, pannier bags 3.00, helmet 2.00, repair kit free of charge."},
 		{"faq-004", "help/opening.md", 0.283, "The shop at the harbour opens at 8:00, from November to March at 10:00. It is closed on Mondays."},
 	}
-	prompt := "Answer from these passages only:\n"
+	prompt := "You answer for a bicycle rental at the harbour. Use these passages only:"
 	for i, d := range hits[:4] {
-		prompt += fmt.Sprintf("[%d] %s\n", i+1, d.content)
+		prompt += fmt.Sprintf("\n[%d] %s", i+1, d.content)
 	}
 	embedding := map[string]any{
 		"embedding.model_name":                  "recorded-embedding",
@@ -86,7 +86,7 @@ func ferry() Trace {
 					`{"index":"help","top_k":5}`, `{"hits":5}`, "application/json")},
 			}},
 			{name: "ChatCompletion", kind: "LLM", after: 2 * ms, chat: &chat{
-				messages: []message{system("You answer for a bicycle rental at the harbour.\n" + prompt), user(question)},
+				messages: []message{system(prompt), user(question)},
 				answer:   assistant(answer),
 			}},
 		},

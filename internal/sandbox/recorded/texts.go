@@ -26,7 +26,7 @@ func texts() []Trace {
 			answer: assistant("عاصمة المغرب هي الرباط، وهي مقر الملك والحكومة والبرلمان.\n\n" +
 				"أما الدار البيضاء (Casablanca) فهي أكبر مدن البلاد ومركزها الاقتصادي، وفيها أكبر ميناء، كما اشتهر اسمها في العالم بفضل فيلم صدر عام 1942. لذلك يخلط كثير من الناس بين المدينتين، مع أن المسافة بينهما نحو 90 كيلومترًا فقط."),
 		}),
-		ask(pictures, "emoji of all sorts, flags and families", chat{
+		ask(pictures, "emoji of all sorts, and one dish too many with meat", chat{
 			messages: []message{
 				system("You plan meals for a family 👨‍👩‍👧‍👦. Be cheerful, be brief, and mark each dish with an emoji."),
 				user("Five dinners for two picky kids, please! 🙏 No mushrooms 🍄❌, one of us is vegetarian 🥕, Friday has to be quick ⏱️"),
