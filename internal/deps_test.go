@@ -27,7 +27,7 @@ var imports = map[string]struct{ ours, libraries []string }{
 		[]string{"github.com/robfig/cron", "github.com/prometheus/client_golang"},
 	},
 	"cmd/bot": {
-		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui"},
+		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui", "internal/sandbox/recorded"},
 		[]string{"github.com/alecthomas/kong", "golang.org/x/term"},
 	},
 }

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	crand "crypto/rand"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spanbot/spanbot/internal/config"
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/recorded"
+)
+
+type tracesCmd struct {
+	Count int           `help:"Traces to send; more than there are start over (default each once)." placeholder:"N"`
+	Every time.Duration `help:"Pause between two traces; 0s: all at once, as if they had come in over the last minutes." default:"0s" placeholder:"DURATION"`
+}
+
+// Help is shown below the flags.
+func (tracesCmd) Help() string {
+	return "Sends the questions of the trivia tutorial with recorded answers, and a few traces that are harder to judge, to Phoenix, to try Spanbot with. " +
+		"The project is --project, else $PHOENIX_PROJECT, else that of the routes in spanbot.yaml, else " + recorded.Project + "; it is made when it does not exist. Needs neither Slack nor Redis."
+}
+
+// Run sends them, oldest first.
+func (t tracesCmd) Run(a *app) error {
+	if t.Count < 0 || t.Every < 0 {
+		return usage("--count and --every cannot be negative")
+	}
+	c, project, err := t.load(a)
+	if err != nil {
+		return err
+	}
+	set := a.settings(c)
+	px, err := phoenix.New(set.Phoenix)
+	if err != nil {
+		return err
+	}
+	server, err := px.Server(a.ctx)
+	if err != nil {
+		return err
+	}
+	target := project
+	switch p, err := px.Project(a.ctx, project); {
+	case err == nil:
+		target = p.ID
+	case review.KindOf(err) != review.Gone: // a new one has only its name
+		return err
+	}
+	fmt.Fprintf(a.out, "Sending recorded traces to project %s of Phoenix %s at %s\n", project, server.Version, c.Phoenix.Endpoint)
+	sent, spans, total, err := t.send(a, px, target)
+	if sent > 0 {
+		are := "are"
+		if sent == 1 {
+			are = "is"
+		}
+		fmt.Fprintf(a.out, "%s (%s) %s in project %s: %s\n", several(sent, "trace"), several(spans, "span"), are, project,
+			phoenix.ProjectURL(cmp.Or(c.Phoenix.Public, c.Phoenix.Endpoint), project))
+	}
+	if a.ctx.Err() != nil {
+		fmt.Fprintf(a.errOut, "spanbot: stopped after %d of %d traces\n", sent, total)
+		return errSaid
+	}
+	if err != nil {
+		return fmt.Errorf("after %d of %d traces: %w", sent, total, err)
+	}
+	return nil
+}
+
+// load reads the settings and finds the project.
+func (t tracesCmd) load(a *app) (config.Config, string, error) {
+	said := a.cli.Project
+	for _, env := range []string{"PHOENIX_PROJECT", "PHOENIX_PROJECT_NAME"} {
+		said = cmp.Or(said, os.Getenv(env))
+	}
+	usual := cmp.Or(said, recorded.Project)
+	if said == "" {
+		// A project for all routes in the file would not outlive the flag below.
+		c, err := a.load(0)
+		if err != nil {
+			return c, "", err
+		}
+		if c.File != "" && len(c.Routes) > 0 && c.Routes[0].Project != phoenixDefault {
+			usual = c.Routes[0].Project
+		}
+	}
+	c, err := a.loadWith(map[string]string{"project": usual}, config.NeedPhoenix)
+	c.Notes = nil // they are about routes and rubrics
+	if err != nil || said != "" {
+		return c, said, err
+	}
+	var projects []string
+	for _, r := range c.Routes {
+		if !slices.Contains(projects, r.Project) {
+			projects = append(projects, r.Project)
+		}
+	}
+	if len(projects) > 1 {
+		return c, "", usage("%s names several projects; say which with --project: %s", c.File, strings.Join(projects, ", "))
+	}
+	return c, projects[0], nil
+}
+
+// phoenixDefault is the project that package config takes where none is named.
+const phoenixDefault = "default"
+
+// send sends the traces one by one and says so, until all are sent, one is
+// refused or the person has enough. All at once, those at the start of the list
+// come last: a route posts the newest first.
+func (t tracesCmd) send(a *app, px *phoenix.Client, target string) (sent, spans, total int, err error) {
+	var seed [32]byte
+	_, _ = crand.Read(seed[:]) // never fails
+	ids := rand.NewChaCha8(seed)
+	list := recorded.Traces()
+	total = cmp.Or(t.Count, len(list))
+	ends := t.ends(total, rand.New(ids))
+	for i := range total {
+		if i > 0 && !sleep(a.ctx, t.Every) {
+			break
+		}
+		trace := list[i%len(list)]
+		if t.Every == 0 {
+			trace = list[(total-1-i)%len(list)]
+		}
+		made := trace.Spans(time.Now().Add(-ends(i)-trace.Took()), ids)
+		if err = px.AddSpans(a.ctx, target, made); err != nil {
+			break
+		}
+		sent, spans = sent+1, spans+len(made)
+		fmt.Fprintf(a.out, "%3d  %s (%s)\n", sent, trace.Name, trace.Shows)
+	}
+	return sent, spans, total, err
+}
+
+// ends says how long ago the trace i of total ended when it is sent: just now
+// where traces are sent with pauses, else one after the other, up to half a
+// minute apart, the last one now.
+func (t tracesCmd) ends(total int, r *rand.Rand) func(i int) time.Duration {
+	if t.Every > 0 {
+		return func(int) time.Duration { return 0 }
+	}
+	gaps := make([]time.Duration, total)
+	sum := time.Duration(0)
+	for i := total - 1; i >= 0; i-- {
+		gaps[i] = sum
+		sum += 5*time.Second + time.Duration(r.Int64N(int64(25*time.Second)))
+	}
+	return func(i int) time.Duration { return gaps[i] }
+}
+
+// several is "1 span" or "2 spans".
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// sleep waits and reports whether ctx is still good.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return ctx.Err() == nil
+}
