@@ -114,11 +114,11 @@ func (c *chat) finish() string {
 // Source of the keys: the OpenInference semantic conventions.
 func (c *chat) describe(a map[string]any, end time.Time, id string, answered bool) {
 	request := struct {
-		Model       string    `json:"model"`
 		Messages    []message `json:"messages"`
+		Model       string    `json:"model"`
 		Temperature float64   `json:"temperature,omitempty"`
 		Tools       []tool    `json:"tools,omitempty"`
-	}{model, c.messages, c.temperature, c.tools}
+	}{c.messages, model, c.temperature, c.tools}
 	a["input.value"], a["input.mime_type"] = asJSON(request), "application/json"
 	invocation := struct {
 		Model       string  `json:"model"`
