@@ -63,7 +63,7 @@ func (t tracesCmd) Run(a *app) error {
 		fmt.Fprintf(a.out, "%s (%s) %s in project %s: %s\n", several(sent, "trace"), several(spans, "span"), are, project,
 			phoenix.ProjectURL(cmp.Or(c.Phoenix.Public, c.Phoenix.Endpoint), project))
 	}
-	if a.ctx.Err() != nil {
+	if err == nil && sent < total {
 		fmt.Fprintf(a.errOut, "spanbot: stopped after %d of %d traces\n", sent, total)
 		return errSaid
 	}
@@ -122,14 +122,15 @@ func (t tracesCmd) send(a *app, px *phoenix.Client, target string) (sent, spans,
 	ends := t.ends(total, rand.New(ids))
 	for i := range total {
 		if i > 0 && !sleep(a.ctx, t.Every) {
-			break
+			break // the person has enough
 		}
 		trace := list[i%len(list)]
 		if t.Every == 0 {
 			trace = list[(total-1-i)%len(list)]
 		}
 		made := trace.Spans(time.Now().Add(-ends(i)-trace.Took()), ids)
-		if err = px.AddSpans(a.ctx, target, made); err != nil {
+		// What is on its way is waited for, so that the number is right.
+		if err = px.AddSpans(context.WithoutCancel(a.ctx), target, made); err != nil {
 			break
 		}
 		sent, spans = sent+1, spans+len(made)
