@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spanbot/spanbot/internal/review"
 )
@@ -150,17 +152,29 @@ func (q Query) values() url.Values {
 }
 
 // attributeJSON is the value as the server reads it: JSON, so that "3" is a
-// string and 3 a number.
+// string and 3 a number. False for one that the server cannot find: it compares
+// two texts, one written by Python and one by the database, and these differ
+// beyond ASCII and in numbers of many digits. Then the filter is ours alone.
 func attributeJSON(v any) (string, bool) {
-	switch v.(type) {
-	case string, bool, float64, int, int64:
-		var b strings.Builder
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		err := e.Encode(v)
-		return strings.TrimSpace(b.String()), err == nil
+	switch v := v.(type) {
+	case string:
+		if strings.ContainsFunc(v, func(r rune) bool { return r > unicode.MaxASCII }) {
+			return "", false
+		}
+	case float64:
+		short := strconv.FormatFloat(v, 'e', 14, 64)
+		if back, err := strconv.ParseFloat(short, 64); err != nil || back != v || v != 0 && (math.Abs(v) < 1e-4 || math.Abs(v) >= 1e15) {
+			return "", false
+		}
+	case bool, int, int64:
+	default:
+		return "", false
 	}
-	return "", false
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return strings.TrimSpace(b.String()), err == nil
 }
 
 // match applies the whole query to a span.
