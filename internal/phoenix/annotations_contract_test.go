@@ -43,202 +43,215 @@ func must(t *testing.T, err error) {
 }
 
 func TestAnnotate_IsReadBackAsItWasSaid(t *testing.T) {
-	s := rig.NewSpan("s", "in", "out")
-	px, c, p := shared(t, s)
-	a := judge(s, ana, "incorrect", score(0)) // 0 is a score
-	a.Explanation = "two\nlines & <b>ünïcode</b> 😀"
-	if _, ok, err := c.Own(t.Context(), p.ID, a.Judgement); ok || err != nil {
-		t.Errorf("before: %v, %v", ok, err)
-	}
-	must(t, c.Annotate(t.Context(), []Annotation{a}))
-	got, ok, err := c.Own(t.Context(), p.ID, a.Judgement)
-	if diff := cmp.Diff(a.Answer, got); err != nil || !ok || diff != "" {
-		t.Errorf("Own: %v, %v\n%s", ok, err, diff)
-	}
-	raw := px.Annotations(t, p.Name, a.SpanID)
-	if len(raw) != 1 || raw[0]["annotator_kind"] != "HUMAN" || raw[0]["identifier"] != "slack:T01TEST:U01ALICE" ||
-		raw[0]["metadata"].(map[string]any)["reviewer"] != "Ana Silva" || raw[0]["result"].(map[string]any)["score"] != 0.0 {
-		t.Errorf("in Phoenix: %v", raw)
-	}
-	whole := onWhole(judge(s, ana, "correct", score(1)))
-	must(t, c.Annotate(t.Context(), []Annotation{whole}))
-	if got, ok, err = c.Own(t.Context(), p.ID, whole.Judgement); err != nil || !ok || got.Label != "correct" {
-		t.Errorf("on the trace: %+v, %v, %v", got, ok, err)
-	}
-	if raw = px.TraceAnnotations(t, p.Name, whole.TraceID); len(raw) != 1 || raw[0]["trace_id"] != whole.TraceID {
-		t.Errorf("on the trace: %v", raw)
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		s := rig.NewSpan("s", "in", "out")
+		c, p := prepare(t, px, s)
+		a := judge(s, ana, "incorrect", score(0)) // 0 is a score
+		a.Explanation = "two\nlines & <b>ünïcode</b> 😀"
+		if _, ok, err := c.Own(t.Context(), p.ID, a.Judgement); ok || err != nil {
+			t.Errorf("before: %v, %v", ok, err)
+		}
+		must(t, c.Annotate(t.Context(), []Annotation{a}))
+		got, ok, err := c.Own(t.Context(), p.ID, a.Judgement)
+		if diff := cmp.Diff(a.Answer, got); err != nil || !ok || diff != "" {
+			t.Errorf("Own: %v, %v\n%s", ok, err, diff)
+		}
+		raw := px.Annotations(t, p.Name, a.SpanID)
+		if len(raw) != 1 || raw[0]["annotator_kind"] != "HUMAN" || raw[0]["identifier"] != "slack:T01TEST:U01ALICE" ||
+			raw[0]["metadata"].(map[string]any)["reviewer"] != "Ana Silva" || raw[0]["result"].(map[string]any)["score"] != 0.0 {
+			t.Errorf("in Phoenix: %v", raw)
+		}
+		whole := onWhole(judge(s, ana, "correct", score(1)))
+		must(t, c.Annotate(t.Context(), []Annotation{whole}))
+		if got, ok, err = c.Own(t.Context(), p.ID, whole.Judgement); err != nil || !ok || got.Label != "correct" {
+			t.Errorf("on the trace: %+v, %v, %v", got, ok, err)
+		}
+		if raw = px.TraceAnnotations(t, p.Name, whole.TraceID); len(raw) != 1 || raw[0]["trace_id"] != whole.TraceID {
+			t.Errorf("on the trace: %v", raw)
+		}
+	})
 }
 
 func TestAnnotate_ChangesTheReviewersOwnAndNobodyElses(t *testing.T) {
-	s := rig.NewSpan("s", "in", "out")
-	px, c, p := shared(t, s)
-	must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", score(1)), judge(s, bob, "correct", nil)}))
-	must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "incorrect", nil)}))
-	if raw := px.Annotations(t, p.Name, rig.SpanIDs([]map[string]any{s})...); len(raw) != 2 {
-		t.Fatalf("%d annotations, want one each: %v", len(raw), raw)
-	}
-	for who, want := range map[review.Reviewer]string{ana: "incorrect", bob: "correct"} {
-		got, ok, err := c.Own(t.Context(), p.ID, judge(s, who, "", nil).Judgement)
-		if err != nil || !ok || got.Label != want || got.Score != nil {
-			t.Errorf("%s: %+v, %v, %v", who.Name, got, ok, err)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		s := rig.NewSpan("s", "in", "out")
+		c, p := prepare(t, px, s)
+		must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", score(1)), judge(s, bob, "correct", nil)}))
+		must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "incorrect", nil)}))
+		if raw := px.Annotations(t, p.Name, rig.SpanIDs([]map[string]any{s})...); len(raw) != 2 {
+			t.Fatalf("%d annotations, want one each: %v", len(raw), raw)
 		}
-	}
+		for who, want := range map[review.Reviewer]string{ana: "incorrect", bob: "correct"} {
+			got, ok, err := c.Own(t.Context(), p.ID, judge(s, who, "", nil).Judgement)
+			if err != nil || !ok || got.Label != want || got.Score != nil {
+				t.Errorf("%s: %+v, %v, %v", who.Name, got, ok, err)
+			}
+		}
+	})
 }
 
 func TestAnnotate_OneUnknownSpanAndNothingIsWritten(t *testing.T) {
-	s := rig.NewSpan("s", "in", "out")
-	px, c, p := shared(t, s)
-	for name, whole := range map[string]bool{"spans": false, "traces": true} {
-		var batch []Annotation
-		var unknown []string
-		for i := range 100 {
-			a := judge(s, ana, "correct", nil)
-			if i > 0 {
-				a = judge(rig.NewSpan("x", "", ""), ana, "correct", nil)
-				id := a.SpanID
-				if whole {
-					id = a.TraceID
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		s := rig.NewSpan("s", "in", "out")
+		c, p := prepare(t, px, s)
+		for name, whole := range map[string]bool{"spans": false, "traces": true} {
+			var batch []Annotation
+			var unknown []string
+			for i := range 100 {
+				a := judge(s, ana, "correct", nil)
+				if i > 0 {
+					a = judge(rig.NewSpan("x", "", ""), ana, "correct", nil)
+					id := a.SpanID
+					if whole {
+						id = a.TraceID
+					}
+					unknown = append(unknown, id)
 				}
-				unknown = append(unknown, id)
+				a.OnTrace = whole
+				batch = append(batch, a)
 			}
-			a.OnTrace = whole
-			batch = append(batch, a)
+			err := c.Annotate(t.Context(), batch)
+			var missing *MissingError
+			if review.KindOf(err) != review.Gone || !errors.As(err, &missing) || !slices.Equal(missing.IDs, unknown) {
+				t.Errorf("%s: %v; want Gone and all unknown ids", name, err)
+			}
+			if _, ok, err := c.Own(t.Context(), p.ID, batch[0].Judgement); ok || err != nil {
+				t.Errorf("%s: the known one was written: %v, %v", name, ok, err)
+			}
 		}
-		err := c.Annotate(t.Context(), batch)
-		var missing *MissingError
-		if review.KindOf(err) != review.Gone || !errors.As(err, &missing) || !slices.Equal(missing.IDs, unknown) {
-			t.Errorf("%s: %v; want Gone and all unknown ids", name, err)
+		if raw := px.Annotations(t, p.Name, rig.SpanIDs([]map[string]any{s})...); len(raw) != 0 {
+			t.Errorf("in Phoenix: %v", raw)
 		}
-		if _, ok, err := c.Own(t.Context(), p.ID, batch[0].Judgement); ok || err != nil {
-			t.Errorf("%s: the known one was written: %v, %v", name, ok, err)
-		}
-	}
-	if raw := px.Annotations(t, p.Name, rig.SpanIDs([]map[string]any{s})...); len(raw) != 0 {
-		t.Errorf("in Phoenix: %v", raw)
-	}
+	})
 }
 
 func TestAnnotate_CleansWhatPhoenixCannotStore(t *testing.T) {
-	s := rig.NewSpan("s", "in", "out")
-	px, c, p := shared(t, s)
-	a := judge(s, ana, "cor\x00rect", nil)
-	a.Explanation = "nul \x00, half \xed\xa0\xbd, whole 😀" + strings.Repeat("x", 2*maxExplanation)
-	a.Metadata["wh\x00o"] = "A\x00na"
-	must(t, c.Annotate(t.Context(), []Annotation{a}))
-	raw := px.Annotations(t, p.Name, a.SpanID)
-	text := raw[0]["result"].(map[string]any)["explanation"].(string)
-	if raw[0]["result"].(map[string]any)["label"] != "correct" || strings.ContainsAny(text, "\x00") ||
-		!strings.HasPrefix(text, "nul , half ") || !strings.Contains(text, "😀") || len(text) > maxExplanation+20 ||
-		raw[0]["metadata"].(map[string]any)["who"] != "Ana" {
-		t.Errorf("stored: %.300v", raw)
-	}
-	for name, bad := range map[string]func(*Annotation){
-		"a name for the notes": func(a *Annotation) { a.Name = "note" },
-		"no name":              func(a *Annotation) { a.Name = "" },
-		"an endless name":      func(a *Annotation) { a.Name = strings.Repeat("x", maxKey+1) },
-		"no finite score":      func(a *Annotation) { zero := 0.0; a.Score = score(1 / zero) },
-	} {
-		b := judge(s, ana, "correct", nil)
-		bad(&b)
-		if err := c.Annotate(t.Context(), []Annotation{b}); review.KindOf(err) != review.Refused {
-			t.Errorf("%s: %v; want Refused", name, err)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		s := rig.NewSpan("s", "in", "out")
+		c, p := prepare(t, px, s)
+		a := judge(s, ana, "cor\x00rect", nil)
+		a.Explanation = "nul \x00, half \xed\xa0\xbd, whole 😀" + strings.Repeat("x", 2*maxExplanation)
+		a.Metadata["wh\x00o"] = "A\x00na"
+		must(t, c.Annotate(t.Context(), []Annotation{a}))
+		raw := px.Annotations(t, p.Name, a.SpanID)
+		text := raw[0]["result"].(map[string]any)["explanation"].(string)
+		if raw[0]["result"].(map[string]any)["label"] != "correct" || strings.ContainsAny(text, "\x00") ||
+			!strings.HasPrefix(text, "nul , half ") || !strings.Contains(text, "😀") || len(text) > maxExplanation+20 ||
+			raw[0]["metadata"].(map[string]any)["who"] != "Ana" {
+			t.Errorf("stored: %.300v", raw)
 		}
-	}
+		for name, bad := range map[string]func(*Annotation){
+			"a name for the notes": func(a *Annotation) { a.Name = "note" },
+			"no name":              func(a *Annotation) { a.Name = "" },
+			"an endless name":      func(a *Annotation) { a.Name = strings.Repeat("x", maxKey+1) },
+			"no finite score":      func(a *Annotation) { zero := 0.0; a.Score = score(1 / zero) },
+		} {
+			b := judge(s, ana, "correct", nil)
+			bad(&b)
+			if err := c.Annotate(t.Context(), []Annotation{b}); review.KindOf(err) != review.Refused {
+				t.Errorf("%s: %v; want Refused", name, err)
+			}
+		}
+	})
 }
 
 func TestAnnotated_MeansByAHumanUnderThisName(t *testing.T) {
-	names := []string{"none", "human", "judge", "human other name", "trace of root", "trace of child", "taken back", "judge and human"}
-	spans := spansOf(len(names), nil)
-	spans[5]["parent_id"] = rig.SpanID()
-	px, c, p := shared(t, spans...)
-	ids := rig.SpanIDs(spans)
-	raw := func(i int, name, kind string) map[string]any {
-		return map[string]any{"span_id": ids[i], "name": name, "annotator_kind": kind, "identifier": kind, "result": map[string]any{"label": "x"}}
-	}
-	px.Annotate(t, raw(1, "correctness", "HUMAN"), raw(2, "correctness", "LLM"), raw(3, "helpfulness", "HUMAN"),
-		raw(7, "correctness", "LLM"), raw(7, "correctness", "HUMAN"))
-	must(t, c.Annotate(t.Context(), []Annotation{onWhole(judge(spans[4], ana, "correct", nil)), onWhole(judge(spans[5], ana, "correct", nil))}))
-	back := judge(spans[6], ana, "", nil)
-	back.Metadata["retracted"] = true
-	must(t, c.Annotate(t.Context(), []Annotation{back}))
-	rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Filter: review.Filter{AllSpans: true}}, 0))
-	var list []review.Span
-	for _, r := range rows {
-		list = append(list, r.Span)
-	}
-	list = append(list, review.Span{ID: rig.SpanID(), TraceID: rig.TraceID()})
-	got, err := c.Annotated(t.Context(), p.ID, "correctness", list)
-	want := map[string]bool{ids[1]: true, ids[4]: true, ids[7]: true}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v\n%s\nof %v", err, diff, ids)
-	}
-	got, err = c.Annotated(t.Context(), p.ID, "correctness", []review.Span{{ID: rig.SpanID(), TraceID: rig.TraceID()}})
-	if err != nil || len(got) != 0 {
-		t.Errorf("spans that Phoenix does not know: %v, %v", got, err)
-	}
-	if _, err = c.Annotated(t.Context(), "UHJvamVjdDo5OTk5OTk=", "correctness", list); review.KindOf(err) != review.Gone {
-		t.Errorf("an unknown project: %v; want Gone", err)
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		names := []string{"none", "human", "judge", "human other name", "trace of root", "trace of child", "taken back", "judge and human"}
+		spans := spansOf(len(names), nil)
+		spans[5]["parent_id"] = rig.SpanID()
+		c, p := prepare(t, px, spans...)
+		ids := rig.SpanIDs(spans)
+		raw := func(i int, name, kind string) map[string]any {
+			return map[string]any{"span_id": ids[i], "name": name, "annotator_kind": kind, "identifier": kind, "result": map[string]any{"label": "x"}}
+		}
+		px.Annotate(t, raw(1, "correctness", "HUMAN"), raw(2, "correctness", "LLM"), raw(3, "helpfulness", "HUMAN"),
+			raw(7, "correctness", "LLM"), raw(7, "correctness", "HUMAN"))
+		must(t, c.Annotate(t.Context(), []Annotation{onWhole(judge(spans[4], ana, "correct", nil)), onWhole(judge(spans[5], ana, "correct", nil))}))
+		back := judge(spans[6], ana, "", nil)
+		back.Metadata["retracted"] = true
+		must(t, c.Annotate(t.Context(), []Annotation{back}))
+		rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Filter: review.Filter{AllSpans: true}}, 0))
+		var list []review.Span
+		for _, r := range rows {
+			list = append(list, r.Span)
+		}
+		list = append(list, review.Span{ID: rig.SpanID(), TraceID: rig.TraceID()})
+		got, err := c.Annotated(t.Context(), p.ID, "correctness", list)
+		want := map[string]bool{ids[1]: true, ids[4]: true, ids[7]: true}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v\n%s\nof %v", err, diff, ids)
+		}
+		got, err = c.Annotated(t.Context(), p.ID, "correctness", []review.Span{{ID: rig.SpanID(), TraceID: rig.TraceID()}})
+		if err != nil || len(got) != 0 {
+			t.Errorf("spans that Phoenix does not know: %v, %v", got, err)
+		}
+		if _, err = c.Annotated(t.Context(), "UHJvamVjdDo5OTk5OTk=", "correctness", list); review.KindOf(err) != review.Gone {
+			t.Errorf("an unknown project: %v; want Gone", err)
+		}
+	})
 }
 
 func TestAnnotated_AsksBySmallAndLargeBatches(t *testing.T) {
-	s := rig.NewSpan("s", "in", "out")
-	px := rig.SharedPhoenix(t)
-	project := "batches " + rig.SpanID()
-	px.Ingest(t, project, s)
-	c, check := connect(t, px, Options{})
-	p, err := c.Project(t.Context(), project)
-	must(t, err)
-	must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
-	for n, want := range map[int]int{1: 1, 25: 1, 100: 4, 101: 2, 400: 4} {
-		list := []review.Span{}
-		for range n - 1 {
-			list = append(list, review.Span{ID: rig.SpanID(), TraceID: rig.TraceID()})
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		s := rig.NewSpan("s", "in", "out")
+		project := "batches " + rig.SpanID()
+		px.Ingest(t, project, s)
+		c, check := connect(t, px, Options{})
+		p, err := c.Project(t.Context(), project)
+		must(t, err)
+		must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
+		for n, want := range map[int]int{1: 1, 25: 1, 100: 4, 101: 2, 400: 4} {
+			list := []review.Span{}
+			for range n - 1 {
+				list = append(list, review.Span{ID: rig.SpanID(), TraceID: rig.TraceID()})
+			}
+			list = append(list, review.Span{ID: rig.SpanIDs([]map[string]any{s})[0], TraceID: traceID(s)})
+			clear(check.seen)
+			got, err := c.Annotated(t.Context(), p.ID, "correctness", list)
+			if err != nil || len(got) != 1 {
+				t.Errorf("%d ids: %v, %v", n, got, err)
+			}
+			if asked := check.seen["GET /v1/projects/"+p.ID+"/span_annotations"]; asked != want {
+				t.Errorf("%d ids: %d requests, want %d", n, asked, want)
+			}
 		}
-		list = append(list, review.Span{ID: rig.SpanIDs([]map[string]any{s})[0], TraceID: traceID(s)})
-		clear(check.seen)
-		got, err := c.Annotated(t.Context(), p.ID, "correctness", list)
-		if err != nil || len(got) != 1 {
-			t.Errorf("%d ids: %v, %v", n, got, err)
-		}
-		if asked := check.seen["GET /v1/projects/"+p.ID+"/span_annotations"]; asked != want {
-			t.Errorf("%d ids: %d requests, want %d", n, asked, want)
-		}
-	}
+	})
 }
 
 func TestWithdraw_DeletesExactlyTheReviewersOwn(t *testing.T) {
-	spans := spansOf(2, nil)
-	px, c, p := shared(t, spans...)
-	other := judge(spans[0], ana, "good", nil)
-	other.Name = "helpfulness"
-	must(t, c.Annotate(t.Context(), []Annotation{
-		judge(spans[0], ana, "correct", nil), judge(spans[0], bob, "correct", nil), other, judge(spans[1], ana, "correct", nil),
-	}))
-	must(t, c.Annotate(t.Context(), []Annotation{onWhole(judge(spans[0], ana, "correct", nil)), onWhole(judge(spans[0], bob, "correct", nil))}))
-	for range 2 { // taking back what is not there is fine
-		must(t, c.Withdraw(t.Context(), p.ID, judge(spans[0], ana, "", nil)))
-	}
-	var left []string
-	for _, a := range px.Annotations(t, p.Name, rig.SpanIDs(spans)...) {
-		left = append(left, a["name"].(string)+" "+a["identifier"].(string)+" "+a["span_id"].(string))
-	}
-	slices.Sort(left)
-	ids := rig.SpanIDs(spans)
-	want := []string{
-		"correctness slack:T01TEST:U01ALICE " + ids[1], "correctness slack:T01TEST:U01BOB " + ids[0],
-		"helpfulness slack:T01TEST:U01ALICE " + ids[0],
-	}
-	slices.Sort(want)
-	if diff := cmp.Diff(want, left); diff != "" {
-		t.Error(diff)
-	}
-	must(t, c.Withdraw(t.Context(), p.ID, onWhole(judge(spans[0], ana, "", nil))))
-	if raw := px.TraceAnnotations(t, p.Name, traceID(spans[0])); len(raw) != 1 || raw[0]["identifier"] != bob.Identifier() {
-		t.Errorf("on the trace: %v", raw)
-	}
-	must(t, c.Withdraw(t.Context(), p.ID, judge(rig.NewSpan("never sent", "", ""), ana, "", nil)))
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		spans := spansOf(2, nil)
+		c, p := prepare(t, px, spans...)
+		other := judge(spans[0], ana, "good", nil)
+		other.Name = "helpfulness"
+		must(t, c.Annotate(t.Context(), []Annotation{
+			judge(spans[0], ana, "correct", nil), judge(spans[0], bob, "correct", nil), other, judge(spans[1], ana, "correct", nil),
+		}))
+		must(t, c.Annotate(t.Context(), []Annotation{onWhole(judge(spans[0], ana, "correct", nil)), onWhole(judge(spans[0], bob, "correct", nil))}))
+		for range 2 { // taking back what is not there is fine
+			must(t, c.Withdraw(t.Context(), p.ID, judge(spans[0], ana, "", nil)))
+		}
+		var left []string
+		for _, a := range px.Annotations(t, p.Name, rig.SpanIDs(spans)...) {
+			left = append(left, a["name"].(string)+" "+a["identifier"].(string)+" "+a["span_id"].(string))
+		}
+		slices.Sort(left)
+		ids := rig.SpanIDs(spans)
+		want := []string{
+			"correctness slack:T01TEST:U01ALICE " + ids[1], "correctness slack:T01TEST:U01BOB " + ids[0],
+			"helpfulness slack:T01TEST:U01ALICE " + ids[0],
+		}
+		slices.Sort(want)
+		if diff := cmp.Diff(want, left); diff != "" {
+			t.Error(diff)
+		}
+		must(t, c.Withdraw(t.Context(), p.ID, onWhole(judge(spans[0], ana, "", nil))))
+		if raw := px.TraceAnnotations(t, p.Name, traceID(spans[0])); len(raw) != 1 || raw[0]["identifier"] != bob.Identifier() {
+			t.Errorf("on the trace: %v", raw)
+		}
+		must(t, c.Withdraw(t.Context(), p.ID, judge(rig.NewSpan("never sent", "", ""), ana, "", nil)))
+	})
 }
 
 // wire changes what the server answers.
@@ -264,113 +277,79 @@ func answer(status int, kind, body string) *http.Response {
 }
 
 func TestWithdraw_WhereDeletingIsRefusedOverwritesWithNothing(t *testing.T) {
-	for name, refusal := range map[string]func() *http.Response{
-		"a graphql error": func() *http.Response {
-			return answer(200, "application/json", `{"data":null,"errors":[{"message":"Not allowed"}]}`)
-		},
-		"forbidden":           func() *http.Response { return answer(403, "text/plain", "Forbidden") },
-		"no graphql there":    func() *http.Response { return answer(200, "text/html", "<html>") },
-		"an unknown mutation": func() *http.Response { return answer(400, "text/plain", "Cannot query field") },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := rig.NewSpan("s", "in", "out")
-			px := rig.SharedPhoenix(t)
-			project := "refused " + rig.SpanID()
-			px.Ingest(t, project, s)
-			c, check := connect(t, px, Options{})
-			check.instead(func(r *http.Request) *http.Response {
-				if r.URL.Path == "/graphql" {
-					return refusal()
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		for name, refusal := range map[string]func() *http.Response{
+			"a graphql error": func() *http.Response {
+				return answer(200, "application/json", `{"data":null,"errors":[{"message":"Not allowed"}]}`)
+			},
+			"forbidden":           func() *http.Response { return answer(403, "text/plain", "Forbidden") },
+			"no graphql there":    func() *http.Response { return answer(200, "text/html", "<html>") },
+			"an unknown mutation": func() *http.Response { return answer(400, "text/plain", "Cannot query field") },
+		} {
+			t.Run(name, func(t *testing.T) {
+				s := rig.NewSpan("s", "in", "out")
+				project := "refused " + rig.SpanID()
+				px.Ingest(t, project, s)
+				c, check := connect(t, px, Options{})
+				check.instead(func(r *http.Request) *http.Response {
+					if r.URL.Path == "/graphql" {
+						return refusal()
+					}
+					return nil
+				})
+				p, err := c.Project(t.Context(), project)
+				must(t, err)
+				a, b := judge(s, ana, "correct", score(1)), judge(s, bob, "correct", score(1))
+				must(t, c.Annotate(t.Context(), []Annotation{a, b}))
+				must(t, c.Withdraw(t.Context(), p.ID, a))
+				if _, ok, err := c.Own(t.Context(), p.ID, a.Judgement); ok || err != nil {
+					t.Errorf("still there: %v, %v", ok, err)
 				}
-				return nil
+				if got, ok, err := c.Own(t.Context(), p.ID, b.Judgement); !ok || err != nil || got.Label != "correct" {
+					t.Errorf("the other reviewer's: %v, %v, %v", got, ok, err)
+				}
+				if raw := px.Annotations(t, p.Name, a.SpanID); len(raw) != 2 {
+					t.Errorf("%v", raw)
+				}
+				must(t, c.Annotate(t.Context(), []Annotation{a})) // a change of mind
+				if got, ok, err := c.Own(t.Context(), p.ID, a.Judgement); !ok || err != nil || got.Label != "correct" {
+					t.Errorf("said again: %v, %v, %v", got, ok, err)
+				}
 			})
-			p, err := c.Project(t.Context(), project)
-			must(t, err)
-			a, b := judge(s, ana, "correct", score(1)), judge(s, bob, "correct", score(1))
-			must(t, c.Annotate(t.Context(), []Annotation{a, b}))
-			must(t, c.Withdraw(t.Context(), p.ID, a))
-			if _, ok, err := c.Own(t.Context(), p.ID, a.Judgement); ok || err != nil {
-				t.Errorf("still there: %v, %v", ok, err)
-			}
-			if got, ok, err := c.Own(t.Context(), p.ID, b.Judgement); !ok || err != nil || got.Label != "correct" {
-				t.Errorf("the other reviewer's: %v, %v, %v", got, ok, err)
-			}
-			if raw := px.Annotations(t, p.Name, a.SpanID); len(raw) != 2 {
-				t.Errorf("%v", raw)
-			}
-			must(t, c.Annotate(t.Context(), []Annotation{a})) // a change of mind
-			if got, ok, err := c.Own(t.Context(), p.ID, a.Judgement); !ok || err != nil || got.Label != "correct" {
-				t.Errorf("said again: %v, %v, %v", got, ok, err)
-			}
-		})
-	}
+		}
+	})
 }
 
 func TestHints_ListUnannotatedRootsNewestFirst(t *testing.T) {
-	name := `a "quoted" name, ü`
-	start := time.Now().UTC().Add(-time.Hour)
-	spans := spansOf(5, func(i int, s map[string]any) {
-		s["start_time"] = start.Add(time.Duration(i) * time.Second).Format(time.RFC3339Nano)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		name := `a "quoted" name, ü`
+		start := time.Now().UTC().Add(-time.Hour)
+		spans := spansOf(5, func(i int, s map[string]any) {
+			s["start_time"] = start.Add(time.Duration(i) * time.Second).Format(time.RFC3339Nano)
+		})
+		spans[4]["parent_id"] = rig.SpanIDs(spans)[0]
+		c, p := prepare(t, px, spans...)
+		a := judge(spans[2], ana, "correct", nil)
+		a.Name = name
+		must(t, c.Annotate(t.Context(), []Annotation{a}))
+		ids := rig.SpanIDs(spans)
+		got, err := c.Hints(t.Context(), p.Name, name, true, 2)
+		if !px.AtLeast("19.6") && review.KindOf(err) == review.Refused {
+			t.Logf("Phoenix %s has no hints to give: %v", px.Version, err)
+			return
+		}
+		if err != nil || !slices.Equal(got, []string{ids[3], ids[1]}) {
+			t.Errorf("two roots: %v, %v; of %v", got, err, ids)
+		}
+		got, err = c.Hints(t.Context(), p.Name, name, false, 100)
+		if err != nil || !slices.Equal(got, []string{ids[4], ids[3], ids[1], ids[0]}) {
+			t.Errorf("all spans: %v, %v; of %v", got, err, ids)
+		}
+		if got, err := c.Hints(t.Context(), p.Name, `it's \`, true, 2); err != nil || len(got) != 0 {
+			t.Errorf("a name that the language cannot hold everywhere: %v, %v", got, err)
+		}
+		if _, err := c.Hints(t.Context(), "no "+p.Name, name, true, 2); review.KindOf(err) != review.Gone {
+			t.Errorf("an unknown project: %v", err)
+		}
 	})
-	spans[4]["parent_id"] = rig.SpanIDs(spans)[0]
-	px, c, p := shared(t, spans...)
-	a := judge(spans[2], ana, "correct", nil)
-	a.Name = name
-	must(t, c.Annotate(t.Context(), []Annotation{a}))
-	ids := rig.SpanIDs(spans)
-	got, err := c.Hints(t.Context(), p.Name, name, true, 2)
-	if !px.AtLeast("19.6") && review.KindOf(err) == review.Refused {
-		t.Logf("Phoenix %s has no hints to give: %v", px.Version, err)
-		return
-	}
-	if err != nil || !slices.Equal(got, []string{ids[3], ids[1]}) {
-		t.Errorf("two roots: %v, %v; of %v", got, err, ids)
-	}
-	got, err = c.Hints(t.Context(), p.Name, name, false, 100)
-	if err != nil || !slices.Equal(got, []string{ids[4], ids[3], ids[1], ids[0]}) {
-		t.Errorf("all spans: %v, %v; of %v", got, err, ids)
-	}
-	if got, err := c.Hints(t.Context(), p.Name, `it's \`, true, 2); err != nil || len(got) != 0 {
-		t.Errorf("a name that the language cannot hold everywhere: %v, %v", got, err)
-	}
-	if _, err := c.Hints(t.Context(), "no "+p.Name, name, true, 2); review.KindOf(err) != review.Gone {
-		t.Errorf("an unknown project: %v", err)
-	}
-}
-
-func TestAuth_WrongKeysAndViewersAreDenied(t *testing.T) {
-	px := rig.Phoenix(t, rig.WithAuth())
-	good, _ := connect(t, px, Options{APIKey: px.AdminSecret})
-	s, err := good.Server(t.Context())
-	if err != nil || s.Auth == "ANONYMOUS" {
-		t.Errorf("with the key: %+v, %v", s, err)
-	}
-	span := rig.NewSpan("s", "in", "out")
-	px.Ingest(t, "auth", span)
-	must(t, good.Annotate(t.Context(), []Annotation{judge(span, ana, "correct", nil)}))
-	p, err := good.Project(t.Context(), "auth")
-	must(t, err)
-	must(t, good.Withdraw(t.Context(), p.ID, judge(span, ana, "", nil)))
-
-	const wrong = "wrong-key-that-nobody-may-see"
-	for name, key := range map[string]string{"a wrong key": wrong, "no key": ""} {
-		bad, _ := connect(t, px, Options{APIKey: key})
-		_, err := bad.Server(t.Context())
-		if review.KindOf(err) != review.Denied || strings.Contains(err.Error(), wrong) {
-			t.Errorf("Server with %s: %v; want Denied", name, err)
-		}
-		if err := bad.Annotate(t.Context(), []Annotation{judge(span, ana, "correct", nil)}); review.KindOf(err) != review.Denied {
-			t.Errorf("Annotate with %s: %v; want Denied", name, err)
-		}
-		if v, ok := bad.serverVersion(); !ok || v.text != px.Version {
-			t.Errorf("the version is not known from a refusal: %v", v)
-		}
-	}
-	viewer, _ := connect(t, px, Options{APIKey: viewerKey(t, px)})
-	if s, err := viewer.Server(t.Context()); review.KindOf(err) != review.Denied || s.Role != "VIEWER" {
-		t.Errorf("Server with a viewer's key: %+v, %v; want Denied", s, err)
-	}
-	if err := viewer.Annotate(t.Context(), []Annotation{judge(span, ana, "correct", nil)}); review.KindOf(err) != review.Denied {
-		t.Errorf("Annotate with a viewer's key: %v; want Denied", err)
-	}
 }

@@ -303,15 +303,16 @@ func TestHalfAnAnswer_IsNoAnswer(t *testing.T) {
 }
 
 func TestConnectionThatRestedSixSeconds_Works(t *testing.T) {
-	px := rig.SharedPhoenix(t)
-	t.Parallel()
-	s := rig.NewSpan("s", "in", "out")
-	px.Ingest(t, "rest "+rig.SpanID(), s)
-	c, err := New(Options{Endpoint: px.URL})
-	must(t, err)
-	must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
-	time.Sleep(6 * time.Second)
-	must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		t.Parallel()
+		s := rig.NewSpan("s", "in", "out")
+		px.Ingest(t, "rest "+rig.SpanID(), s)
+		c, err := New(Options{Endpoint: px.URL})
+		must(t, err)
+		must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
+		time.Sleep(6 * time.Second)
+		must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
+	})
 }
 
 func TestNew_RefusesWhatCannotWork_WithoutTellingSecrets(t *testing.T) {

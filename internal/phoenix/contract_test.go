@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 
 	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/phoenixd"
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
 )
 
@@ -41,13 +43,13 @@ type contract struct {
 
 var openAPI = struct {
 	sync.Mutex
-	routers map[string]routers.Router
+	routers map[string]routers.Router // by server
 }{routers: map[string]routers.Router{}}
 
 func routerOf(t *testing.T, px *rig.PhoenixServer) routers.Router {
 	openAPI.Lock()
 	defer openAPI.Unlock()
-	if r := openAPI.routers[px.Version]; r != nil {
+	if r := openAPI.routers[px.URL]; r != nil {
 		return r
 	}
 	resp, err := http.Get(px.URL + "/openapi.json")
@@ -69,7 +71,7 @@ func routerOf(t *testing.T, px *rig.PhoenixServer) routers.Router {
 	if err != nil {
 		t.Fatalf("openapi.json: %v", err)
 	}
-	openAPI.routers[px.Version] = r
+	openAPI.routers[px.URL] = r
 	return r
 }
 
@@ -133,24 +135,44 @@ func connect(t *testing.T, px *rig.PhoenixServer, o Options) (*Client, *contract
 	return c, check
 }
 
-// shared is the shared server, a client that knows its version, and a project
-// with these spans.
-func shared(t *testing.T, spans ...map[string]any) (*rig.PhoenixServer, *Client, Project) {
+// each runs a case on the shared real server and on a stand-in of its own: what
+// holds on one holds on the other. Cases for the real one alone are in
+// real_test.go, each with the reason.
+func each(t *testing.T, f func(*testing.T, *rig.PhoenixServer)) {
 	t.Helper()
-	px := rig.SharedPhoenix(t)
+	t.Run("real", func(t *testing.T) { f(t, rig.SharedPhoenix(t)) })
+	t.Run("stand-in", func(t *testing.T) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		s := phoenixd.New(phoenixd.Options{})
+		t.Cleanup(s.Close)
+		go func() { _ = s.Serve(l) }()
+		f(t, rig.PhoenixAt(t, "http://"+l.Addr().String()))
+	})
+}
+
+// prepare makes a client that knows the server's version, and a project with
+// these spans.
+func prepare(t *testing.T, px *rig.PhoenixServer, spans ...map[string]any) (*Client, Project) {
+	t.Helper()
 	c, _ := connect(t, px, Options{Version: "test"})
-	if _, err := c.Server(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	_, err := c.Server(t.Context())
+	must(t, err)
 	name := "contract " + rig.SpanID()
 	if len(spans) == 0 {
-		return px, c, Project{Name: name}
+		return c, Project{Name: name}
 	}
 	px.Ingest(t, name, spans...)
 	p, err := c.Project(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	return c, p
+}
+
+// shared is the real server, and prepare on it.
+func shared(t *testing.T, spans ...map[string]any) (*rig.PhoenixServer, *Client, Project) {
+	t.Helper()
+	px := rig.SharedPhoenix(t)
+	c, p := prepare(t, px, spans...)
 	return px, c, p
 }
 
@@ -193,209 +215,224 @@ func reversed(ids []string) []string {
 }
 
 func TestServer_SaysWhoIsThere(t *testing.T) {
-	px := rig.SharedPhoenix(t)
-	c, _ := connect(t, px, Options{})
-	if c.Ascends() {
-		t.Error("a server that nobody has spoken to is known to ascend")
-	}
-	s, err := c.Server(t.Context())
-	if err != nil || s.Version != px.Version || s.Auth != "ANONYMOUS" {
-		t.Errorf("Server = %+v, %v", s, err)
-	}
-	if c.Ascends() != px.AtLeast("20.16") {
-		t.Errorf("Ascends = %v on %s", c.Ascends(), px.Version)
-	}
-	if v := c.plainVersion(t.Context()); v.text != px.Version {
-		t.Errorf("the version without a header is %q", v.text)
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, _ := connect(t, px, Options{})
+		if c.Ascends() {
+			t.Error("a server that nobody has spoken to is known to ascend")
+		}
+		s, err := c.Server(t.Context())
+		if err != nil || s.Version != px.Version || s.Auth != "ANONYMOUS" {
+			t.Errorf("Server = %+v, %v", s, err)
+		}
+		if c.Ascends() != px.AtLeast("20.16") {
+			t.Errorf("Ascends = %v on %s", c.Ascends(), px.Version)
+		}
+		if v := c.plainVersion(t.Context()); v.text != px.Version {
+			t.Errorf("the version without a header is %q", v.text)
+		}
+	})
 }
 
 func TestProject_IsFoundByItsExactName(t *testing.T) {
-	px := rig.SharedPhoenix(t)
-	c, _ := connect(t, px, Options{})
-	base := "exact " + rig.SpanID()
-	for _, name := range []string{base, base + " longer", base + "_%ü"} {
-		px.Ingest(t, name, rig.NewSpan("s", "in", "out"))
-	}
-	seen := map[string]bool{}
-	for _, name := range []string{base, base + " longer", base + "_%ü"} {
-		p, err := c.Project(t.Context(), name)
-		if err != nil || p.Name != name || seen[p.ID] {
-			t.Errorf("Project(%q) = %+v, %v", name, p, err)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, _ := connect(t, px, Options{})
+		base := "exact " + rig.SpanID()
+		for _, name := range []string{base, base + " longer", base + "_%ü"} {
+			px.Ingest(t, name, rig.NewSpan("s", "in", "out"))
 		}
-		seen[p.ID] = true
-	}
-	for _, name := range []string{strings.ToUpper(base), base + "/no", base[:len(base)-1]} {
-		if _, err := c.Project(t.Context(), name); review.KindOf(err) != review.Gone {
-			t.Errorf("Project(%q): %v; want Gone", name, err)
+		seen := map[string]bool{}
+		for _, name := range []string{base, base + " longer", base + "_%ü"} {
+			p, err := c.Project(t.Context(), name)
+			if err != nil || p.Name != name || seen[p.ID] {
+				t.Errorf("Project(%q) = %+v, %v", name, p, err)
+			}
+			seen[p.ID] = true
 		}
-	}
+		for _, name := range []string{strings.ToUpper(base), base + "/no", base[:len(base)-1]} {
+			if _, err := c.Project(t.Context(), name); review.KindOf(err) != review.Gone {
+				t.Errorf("Project(%q): %v; want Gone", name, err)
+			}
+		}
+	})
 }
 
 func TestAnnotationConfig_IsFoundByItsName(t *testing.T) {
-	px, c, _ := shared(t)
-	name := "quality " + rig.SpanID()
-	px.Call(t, "POST", "/v1/annotation_configs", map[string]any{
-		"name": name, "type": "CATEGORICAL", "optimization_direction": "MINIMIZE", "description": "How bad?",
-		"values": []any{map[string]any{"label": "fine", "score": 0}, map[string]any{"label": "bad", "score": 1.5}, map[string]any{"label": "?", "score": nil}},
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, _ := prepare(t, px)
+		name := "quality " + rig.SpanID()
+		px.Call(t, "POST", "/v1/annotation_configs", map[string]any{
+			"name": name, "type": "CATEGORICAL", "optimization_direction": "MINIMIZE", "description": "How bad?",
+			"values": []any{map[string]any{"label": "fine", "score": 0}, map[string]any{"label": "bad", "score": 1.5}, map[string]any{"label": "?", "score": nil}},
+		})
+		px.Call(t, "POST", "/v1/annotation_configs", map[string]any{
+			"name": name + "2", "type": "CONTINUOUS", "optimization_direction": "MAXIMIZE", "lower_bound": 0, "upper_bound": nil,
+		})
+		px.Call(t, "POST", "/v1/annotation_configs", map[string]any{"name": name + "3", "type": "FREEFORM", "description": "why"})
+		a, ok, err := c.AnnotationConfig(t.Context(), name)
+		if err != nil || !ok || a.Type != review.Categorical || a.Direction != review.Minimize || a.Description != "How bad?" ||
+			len(a.Values) != 3 || a.Values[0].Name != "fine" || a.Values[0].Score == nil || *a.Values[0].Score != 0 || a.Values[2].Score != nil {
+			t.Errorf("categorical: %+v, %v, %v", a, ok, err)
+		}
+		a, ok, err = c.AnnotationConfig(t.Context(), name+"2")
+		if err != nil || !ok || a.Type != review.Continuous || a.Low == nil || *a.Low != 0 || a.High != nil {
+			t.Errorf("continuous: %+v, %v, %v", a, ok, err)
+		}
+		if a, ok, err = c.AnnotationConfig(t.Context(), name+"3"); err != nil || !ok || a.Type != review.Freeform {
+			t.Errorf("freeform: %+v, %v, %v", a, ok, err)
+		}
+		if _, ok, err = c.AnnotationConfig(t.Context(), name+"4"); ok || err != nil {
+			t.Errorf("a config that nobody made: %v, %v", ok, err)
+		}
 	})
-	px.Call(t, "POST", "/v1/annotation_configs", map[string]any{
-		"name": name + "2", "type": "CONTINUOUS", "optimization_direction": "MAXIMIZE", "lower_bound": 0, "upper_bound": nil,
-	})
-	px.Call(t, "POST", "/v1/annotation_configs", map[string]any{"name": name + "3", "type": "FREEFORM", "description": "why"})
-	a, ok, err := c.AnnotationConfig(t.Context(), name)
-	if err != nil || !ok || a.Type != review.Categorical || a.Direction != review.Minimize || a.Description != "How bad?" ||
-		len(a.Values) != 3 || a.Values[0].Name != "fine" || a.Values[0].Score == nil || *a.Values[0].Score != 0 || a.Values[2].Score != nil {
-		t.Errorf("categorical: %+v, %v, %v", a, ok, err)
-	}
-	a, ok, err = c.AnnotationConfig(t.Context(), name+"2")
-	if err != nil || !ok || a.Type != review.Continuous || a.Low == nil || *a.Low != 0 || a.High != nil {
-		t.Errorf("continuous: %+v, %v, %v", a, ok, err)
-	}
-	if a, ok, err = c.AnnotationConfig(t.Context(), name+"3"); err != nil || !ok || a.Type != review.Freeform {
-		t.Errorf("freeform: %+v, %v, %v", a, ok, err)
-	}
-	if _, ok, err = c.AnnotationConfig(t.Context(), name+"4"); ok || err != nil {
-		t.Errorf("a config that nobody made: %v, %v", ok, err)
-	}
 }
 
 func TestNewest_PagesFromTheTopAndFromARow(t *testing.T) {
-	spans := spansOf(7, nil)
-	_, c, p := shared(t, spans...)
-	want := reversed(rig.SpanIDs(spans))
-	rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Page: 3}, 0))
-	if !slices.Equal(rowIDs(rows), want) {
-		t.Fatalf("Newest lists %v, want %v", rowIDs(rows), want)
-	}
-	if !slices.IsSortedFunc(rows, func(a, b Row) int { return int(b.Row - a.Row) }) {
-		t.Error("rows do not descend")
-	}
-	below := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Page: 2}, rows[3].Row))
-	if !slices.Equal(rowIDs(below), want[3:]) {
-		t.Errorf("from the fourth: %v", rowIDs(below))
-	}
-	top, err := c.NewestRow(t.Context(), p.ID, false)
-	if err != nil || top != rows[0].Row {
-		t.Errorf("NewestRow = %d, %v; want %d", top, err, rows[0].Row)
-	}
-	for range c.Newest(t.Context(), Query{Project: p.ID, Page: 1}, 0) {
-		break // a caller that has enough
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		spans := spansOf(7, nil)
+		c, p := prepare(t, px, spans...)
+		want := reversed(rig.SpanIDs(spans))
+		rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Page: 3}, 0))
+		if !slices.Equal(rowIDs(rows), want) {
+			t.Fatalf("Newest lists %v, want %v", rowIDs(rows), want)
+		}
+		if !slices.IsSortedFunc(rows, func(a, b Row) int { return int(b.Row - a.Row) }) {
+			t.Error("rows do not descend")
+		}
+		below := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Page: 2}, rows[3].Row))
+		if !slices.Equal(rowIDs(below), want[3:]) {
+			t.Errorf("from the fourth: %v", rowIDs(below))
+		}
+		top, err := c.NewestRow(t.Context(), p.ID, false)
+		if err != nil || top != rows[0].Row {
+			t.Errorf("NewestRow = %d, %v; want %d", top, err, rows[0].Row)
+		}
+		for range c.Newest(t.Context(), Query{Project: p.ID, Page: 1}, 0) {
+			break // a caller that has enough
+		}
+	})
 }
 
 func TestForward_PagesUpwards_OnServersThatCan(t *testing.T) {
-	spans := spansOf(7, nil)
-	px, c, p := shared(t, spans...)
-	ids := rig.SpanIDs(spans)
-	if !px.AtLeast("20.16") {
-		for _, err := range c.Forward(t.Context(), Query{Project: p.ID, Page: 3}, 0) {
-			if !errors.Is(err, ErrOrder) || review.KindOf(err) != review.Refused {
-				t.Errorf("Forward on %s: %v; want ErrOrder", px.Version, err)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		spans := spansOf(7, nil)
+		c, p := prepare(t, px, spans...)
+		ids := rig.SpanIDs(spans)
+		if !px.AtLeast("20.16") {
+			for _, err := range c.Forward(t.Context(), Query{Project: p.ID, Page: 3}, 0) {
+				if !errors.Is(err, ErrOrder) || review.KindOf(err) != review.Refused {
+					t.Errorf("Forward on %s: %v; want ErrOrder", px.Version, err)
+				}
 			}
+			return
 		}
-		return
-	}
-	rows := collect(t, c.Forward(t.Context(), Query{Project: p.ID, Page: 3}, 0))
-	if !slices.Equal(rowIDs(rows), ids) {
-		t.Fatalf("Forward lists %v, want %v", rowIDs(rows), ids)
-	}
-	above := collect(t, c.Forward(t.Context(), Query{Project: p.ID, Page: 3}, rows[4].Row))
-	if !slices.Equal(rowIDs(above), ids[4:]) {
-		t.Errorf("from the fifth: %v", rowIDs(above))
-	}
-	if none := collect(t, c.Forward(t.Context(), Query{Project: p.ID}, rows[6].Row+1)); len(none) != 0 {
-		t.Errorf("above the newest: %v", rowIDs(none))
-	}
-	if none := collect(t, c.Forward(t.Context(), Query{Project: p.ID}, rows[6].Row+1_000_000)); len(none) != 0 {
-		t.Errorf("above a recreated database: %v", rowIDs(none))
-	}
+		rows := collect(t, c.Forward(t.Context(), Query{Project: p.ID, Page: 3}, 0))
+		if !slices.Equal(rowIDs(rows), ids) {
+			t.Fatalf("Forward lists %v, want %v", rowIDs(rows), ids)
+		}
+		above := collect(t, c.Forward(t.Context(), Query{Project: p.ID, Page: 3}, rows[4].Row))
+		if !slices.Equal(rowIDs(above), ids[4:]) {
+			t.Errorf("from the fifth: %v", rowIDs(above))
+		}
+		if none := collect(t, c.Forward(t.Context(), Query{Project: p.ID}, rows[6].Row+1)); len(none) != 0 {
+			t.Errorf("above the newest: %v", rowIDs(none))
+		}
+		if none := collect(t, c.Forward(t.Context(), Query{Project: p.ID}, rows[6].Row+1_000_000)); len(none) != 0 {
+			t.Errorf("above a recreated database: %v", rowIDs(none))
+		}
+	})
 }
 
 func TestEmptyProjectHasNoRows(t *testing.T) {
-	px, c, p := shared(t, rig.NewSpan("only", "in", "out"))
-	row := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0))[0]
-	px.DeleteSpan(t, row.ID)
-	if rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0)); len(rows) != 0 {
-		t.Errorf("rows: %v", rows)
-	}
-	if n, err := c.NewestRow(t.Context(), p.ID, false); n != 0 || err != nil {
-		t.Errorf("NewestRow = %d, %v", n, err)
-	}
-	if _, err := c.Span(t.Context(), p.ID, row.TraceID, row.ID, 0); review.KindOf(err) != review.Gone {
-		t.Errorf("a deleted span: %v; want Gone", err)
-	}
-	if tr, err := c.Trace(t.Context(), p.ID, row.TraceID, 0, 10); err != nil || len(tr.Spans) != 0 || tr.Partial {
-		t.Errorf("a deleted trace: %+v, %v", tr, err)
-	}
-	if _, err := c.NewestRow(t.Context(), "UHJvamVjdDo5OTk5OTk=", false); review.KindOf(err) != review.Gone {
-		t.Errorf("a deleted project: %v; want Gone", err)
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, p := prepare(t, px, rig.NewSpan("only", "in", "out"))
+		row := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0))[0]
+		px.DeleteSpan(t, row.ID)
+		if rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0)); len(rows) != 0 {
+			t.Errorf("rows: %v", rows)
+		}
+		if n, err := c.NewestRow(t.Context(), p.ID, false); n != 0 || err != nil {
+			t.Errorf("NewestRow = %d, %v", n, err)
+		}
+		if _, err := c.Span(t.Context(), p.ID, row.TraceID, row.ID, 0); review.KindOf(err) != review.Gone {
+			t.Errorf("a deleted span: %v; want Gone", err)
+		}
+		if tr, err := c.Trace(t.Context(), p.ID, row.TraceID, 0, 10); err != nil || len(tr.Spans) != 0 || tr.Partial {
+			t.Errorf("a deleted trace: %+v, %v", tr, err)
+		}
+		if _, err := c.NewestRow(t.Context(), "UHJvamVjdDo5OTk5OTk=", false); review.KindOf(err) != review.Gone {
+			t.Errorf("a deleted project: %v; want Gone", err)
+		}
+	})
 }
 
 func TestFilters_AreTheServersAndOursAlike(t *testing.T) {
-	base := time.Now().UTC().Add(-time.Hour)
-	spans := spansOf(6, func(i int, s map[string]any) {
-		a := s["attributes"].(map[string]any)
-		a["meta.n"], a["meta.s"], a["meta.b"] = i, fmt.Sprint(i), i%2 == 0
-		s["start_time"] = base.Add(time.Duration(i) * time.Minute).Format(time.RFC3339Nano)
-	})
-	spans[1]["span_kind"], spans[2]["span_kind"], spans[3]["status_code"] = "EVALUATOR", "chain", "ERROR"
-	spans[5]["parent_id"] = rig.SpanIDs(spans)[0]
-	_, c, p := shared(t, spans...)
-	ids := rig.SpanIDs(spans)
-	tests := []struct {
-		name string
-		q    Query
-		want []int
-	}{
-		{"roots, without evaluators", Query{}, []int{4, 3, 2, 0}},
-		{"all spans", Query{Filter: review.Filter{AllSpans: true}}, []int{5, 4, 3, 2, 0}},
-		{"evaluators asked for", Query{Filter: review.Filter{Kinds: []string{"EVALUATOR"}}}, []int{1}},
-		{"kinds in any case", Query{Filter: review.Filter{Kinds: []string{"CHAIN"}}}, []int{2}},
-		{"status", Query{Filter: review.Filter{Statuses: []string{"ERROR"}}}, []int{3}},
-		{"names", Query{Filter: review.Filter{Names: []string{"span 4", "span 0"}}}, []int{4, 0}},
-		{"number", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.n", Value: 3.0}}}}, []int{3}},
-		{"number as text", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.s", Value: "3"}}}}, []int{3}},
-		{"text where a number is", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.n", Value: "3"}}}}, nil},
-		{"bool", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.b", Value: true}}}}, []int{4, 2, 0}},
-		{"two at once", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.b", Value: true}, {Path: "llm.model_name", Value: "gpt-4o-mini"}, {Path: "meta.n", Value: 2.0}}}}, []int{2}},
-		{"since", Query{Since: base.Add(3 * time.Minute)}, []int{4, 3}},
-		{"names too long for a request head", Query{Filter: review.Filter{Names: append(manyNames(2000), "span 4")}}, []int{4}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			tt.q.Project = p.ID
-			var want, got []string
-			for _, i := range tt.want {
-				want = append(want, ids[i])
-			}
-			for _, r := range collect(t, c.Newest(t.Context(), tt.q, 0)) {
-				if r.Match {
-					got = append(got, r.ID)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		base := time.Now().UTC().Add(-time.Hour)
+		spans := spansOf(6, func(i int, s map[string]any) {
+			a := s["attributes"].(map[string]any)
+			a["meta.n"], a["meta.s"], a["meta.b"] = i, fmt.Sprint(i), i%2 == 0
+			a["meta.u"], a["meta.far"] = fmt.Sprint("größe ", i), 0.1234567890123456+float64(i)
+			s["start_time"] = base.Add(time.Duration(i) * time.Minute).Format(time.RFC3339Nano)
+		})
+		spans[1]["span_kind"], spans[2]["span_kind"], spans[3]["status_code"] = "EVALUATOR", "chain", "ERROR"
+		spans[5]["parent_id"] = rig.SpanIDs(spans)[0]
+		c, p := prepare(t, px, spans...)
+		ids := rig.SpanIDs(spans)
+		tests := []struct {
+			name string
+			q    Query
+			want []int
+		}{
+			{"roots, without evaluators", Query{}, []int{4, 3, 2, 0}},
+			{"all spans", Query{Filter: review.Filter{AllSpans: true}}, []int{5, 4, 3, 2, 0}},
+			{"evaluators asked for", Query{Filter: review.Filter{Kinds: []string{"EVALUATOR"}}}, []int{1}},
+			{"kinds in any case", Query{Filter: review.Filter{Kinds: []string{"CHAIN"}}}, []int{2}},
+			{"status", Query{Filter: review.Filter{Statuses: []string{"ERROR"}}}, []int{3}},
+			{"names", Query{Filter: review.Filter{Names: []string{"span 4", "span 0"}}}, []int{4, 0}},
+			{"number", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.n", Value: 3.0}}}}, []int{3}},
+			{"number as text", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.s", Value: "3"}}}}, []int{3}},
+			{"text beyond ASCII", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.u", Value: "größe 3"}}}}, []int{3}},
+			{"number of many digits", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.far", Value: 0.1234567890123456 + 3.0}}}}, []int{3}},
+			{"text where a number is", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.n", Value: "3"}}}}, nil},
+			{"bool", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.b", Value: true}}}}, []int{4, 2, 0}},
+			{"two at once", Query{Filter: review.Filter{Attributes: []review.Attribute{{Path: "meta.b", Value: true}, {Path: "llm.model_name", Value: "gpt-4o-mini"}, {Path: "meta.n", Value: 2.0}}}}, []int{2}},
+			{"since", Query{Since: base.Add(3 * time.Minute)}, []int{4, 3}},
+			{"names too long for a request head", Query{Filter: review.Filter{Names: append(manyNames(2000), "span 4")}}, []int{4}},
+		}
+		for _, tt := range tests {
+			t.Run(tt.name, func(t *testing.T) {
+				tt.q.Project = p.ID
+				var want, got []string
+				for _, i := range tt.want {
+					want = append(want, ids[i])
 				}
-			}
-			if !slices.Equal(got, want) {
-				t.Errorf("the server and we: %v, want %v", got, want)
-			}
-			// The same when the server ignores all filters.
-			var all []string
-			for _, r := range collect(t, c.Newest(t.Context(), Query{Project: p.ID, Filter: review.Filter{AllSpans: true}}, 0)) {
-				rows, _, err := c.page(t.Context(), "spans", tt.q, url.Values{"trace_id": {r.TraceID}, "limit": {"10"}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, row := range rows {
-					if row.Match {
-						all = append(all, row.ID)
+				for _, r := range collect(t, c.Newest(t.Context(), tt.q, 0)) {
+					if r.Match {
+						got = append(got, r.ID)
 					}
 				}
-			}
-			if !slices.Equal(all, want) {
-				t.Errorf("we alone: %v, want %v", all, want)
-			}
-		})
-	}
+				if !slices.Equal(got, want) {
+					t.Errorf("the server and we: %v, want %v", got, want)
+				}
+				// The same when the server ignores all filters.
+				var all []string
+				for _, r := range collect(t, c.Newest(t.Context(), Query{Project: p.ID, Filter: review.Filter{AllSpans: true}}, 0)) {
+					rows, _, err := c.page(t.Context(), "spans", tt.q, url.Values{"trace_id": {r.TraceID}, "limit": {"10"}})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, row := range rows {
+						if row.Match {
+							all = append(all, row.ID)
+						}
+					}
+				}
+				if !slices.Equal(all, want) {
+					t.Errorf("we alone: %v, want %v", all, want)
+				}
+			})
+		}
+	})
 }
 
 func manyNames(n int) (names []string) {
@@ -406,29 +443,31 @@ func manyNames(n int) (names []string) {
 }
 
 func TestTraceAndSpan_AreReadAsAWholeOrUpToALimit(t *testing.T) {
-	trace := rig.TraceID()
-	spans := spansOf(5, func(i int, s map[string]any) {
-		s["context"].(map[string]any)["trace_id"] = trace
-		s["start_time"] = time.Now().UTC().Add(time.Duration(-10*i) * time.Second).Format(time.RFC3339Nano)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		trace := rig.TraceID()
+		spans := spansOf(5, func(i int, s map[string]any) {
+			s["context"].(map[string]any)["trace_id"] = trace
+			s["start_time"] = time.Now().UTC().Add(time.Duration(-10*i) * time.Second).Format(time.RFC3339Nano)
+		})
+		ids := rig.SpanIDs(spans)
+		for i := range 4 {
+			spans[i]["parent_id"] = ids[4]
+		}
+		c, p := prepare(t, px, spans...)
+		tr, err := c.Trace(t.Context(), p.ID, trace, 100, 5)
+		if err != nil || len(tr.Spans) != 5 || tr.Partial || tr.Spans[0].ID != ids[4] || !tr.Spans[0].Root() {
+			t.Errorf("whole: %d spans, partial %v, %v", len(tr.Spans), tr.Partial, err)
+		}
+		tr, err = c.Trace(t.Context(), p.ID, trace, 100, 3)
+		if err != nil || len(tr.Spans) != 3 || !tr.Partial || tr.Spans[0].ID != ids[4] {
+			t.Errorf("up to 3: %d spans, partial %v, %v", len(tr.Spans), tr.Partial, err)
+		}
+		s, err := c.Span(t.Context(), p.ID, trace, ids[2], 3)
+		if err != nil || s.ID != ids[2] || s.Input.Head != "que" || s.Input.More != 5 || s.Tokens != 160 || s.Model != "gpt-4o-mini" {
+			t.Errorf("Span = %+v, %v", s, err)
+		}
+		if _, err := c.Span(t.Context(), p.ID, trace, rig.SpanID(), 0); review.KindOf(err) != review.Gone {
+			t.Errorf("an unknown span: %v; want Gone", err)
+		}
 	})
-	ids := rig.SpanIDs(spans)
-	for i := range 4 {
-		spans[i]["parent_id"] = ids[4]
-	}
-	_, c, p := shared(t, spans...)
-	tr, err := c.Trace(t.Context(), p.ID, trace, 100, 5)
-	if err != nil || len(tr.Spans) != 5 || tr.Partial || tr.Spans[0].ID != ids[4] || !tr.Spans[0].Root() {
-		t.Errorf("whole: %d spans, partial %v, %v", len(tr.Spans), tr.Partial, err)
-	}
-	tr, err = c.Trace(t.Context(), p.ID, trace, 100, 3)
-	if err != nil || len(tr.Spans) != 3 || !tr.Partial || tr.Spans[0].ID != ids[4] {
-		t.Errorf("up to 3: %d spans, partial %v, %v", len(tr.Spans), tr.Partial, err)
-	}
-	s, err := c.Span(t.Context(), p.ID, trace, ids[2], 3)
-	if err != nil || s.ID != ids[2] || s.Input.Head != "que" || s.Input.More != 5 || s.Tokens != 160 || s.Model != "gpt-4o-mini" {
-		t.Errorf("Span = %+v, %v", s, err)
-	}
-	if _, err := c.Span(t.Context(), p.ID, trace, rig.SpanID(), 0); review.KindOf(err) != review.Gone {
-		t.Errorf("an unknown span: %v; want Gone", err)
-	}
 }

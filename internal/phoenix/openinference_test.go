@@ -136,25 +136,27 @@ func TestSpan_AllTextsTogetherAreBounded_AndTheAnswerStaysLongest(t *testing.T) 
 }
 
 func TestFeed_ShowsSpansAsTheyWereSent(t *testing.T) {
-	s := rig.NewSpan("ask", "", "")
-	s["attributes"] = map[string]any{
-		"llm.input_messages":  []any{map[string]any{"message.role": "user", "message.content": "Why?"}},
-		"llm.output_messages": []any{map[string]any{"message.role": "assistant", "message.content": "Because. \x07<!channel>"}},
-		"metadata":            map[string]any{"tenant": "acme"},
-		"output.value":        strings.Repeat("long ", 2000),
-	}
-	s["events"] = []any{map[string]any{"name": "exception", "timestamp": s["end_time"], "attributes": map[string]any{"exception.type": "E", "exception.message": "m"}}}
-	s["status_code"] = "ERROR"
-	_, c, p := shared(t, s)
-	rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Text: 500, Filter: review.Filter{
-		Attributes: []review.Attribute{{Path: "metadata.tenant", Value: "acme"}, {Path: "output.value", Value: strings.Repeat("long ", 2000)}},
-	}}, 0))
-	if len(rows) != 1 || !rows[0].Match {
-		t.Fatalf("%+v", rows)
-	}
-	got := rows[0].Span
-	if q, a := got.Question(), got.Answer(); q == nil || q.Content.Head != "Why?" || a == nil || a.Content.Head != "Because. <!channel>" ||
-		got.Exception.Head != "E: m" || len(got.Output.Head) != 500 || got.Output.More != 9500 || got.Latency() != 1200*time.Millisecond {
-		t.Errorf("%+v", got)
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		s := rig.NewSpan("ask", "", "")
+		s["attributes"] = map[string]any{
+			"llm.input_messages":  []any{map[string]any{"message.role": "user", "message.content": "Why?"}},
+			"llm.output_messages": []any{map[string]any{"message.role": "assistant", "message.content": "Because. \x07<!channel>"}},
+			"metadata":            map[string]any{"tenant": "acme"},
+			"output.value":        strings.Repeat("long ", 2000),
+		}
+		s["events"] = []any{map[string]any{"name": "exception", "timestamp": s["end_time"], "attributes": map[string]any{"exception.type": "E", "exception.message": "m"}}}
+		s["status_code"] = "ERROR"
+		c, p := prepare(t, px, s)
+		rows := collect(t, c.Newest(t.Context(), Query{Project: p.ID, Text: 500, Filter: review.Filter{
+			Attributes: []review.Attribute{{Path: "metadata.tenant", Value: "acme"}, {Path: "output.value", Value: strings.Repeat("long ", 2000)}},
+		}}, 0))
+		if len(rows) != 1 || !rows[0].Match {
+			t.Fatalf("%+v", rows)
+		}
+		got := rows[0].Span
+		if q, a := got.Question(), got.Answer(); q == nil || q.Content.Head != "Why?" || a == nil || a.Content.Head != "Because. <!channel>" ||
+			got.Exception.Head != "E: m" || len(got.Output.Head) != 500 || got.Output.More != 9500 || got.Latency() != 1200*time.Millisecond {
+			t.Errorf("%+v", got)
+		}
+	})
 }

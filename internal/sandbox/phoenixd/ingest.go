@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -128,15 +129,11 @@ func (s *Server) postSpans(c *call) answer {
 		return check.wrong()
 	}
 	received := len(spans)
-	if half { // they are accepted, and lost on their way into the database
-		items := v.(map[string]any)["data"].([]any)
-		spans = slices.Collect(func(yield func(sentSpan) bool) {
-			for i, sent := range spans {
-				if !unwritable(items[i]) && !yield(sent) {
-					return
-				}
-			}
-		})
+	items := v.(map[string]any)["data"].([]any)
+	for i := received - 1; i >= 0; i-- {
+		if half && unwritable(items[i]) || tooLarge(items[i]) {
+			spans = slices.Delete(spans, i, i+1) // accepted, and lost on the way into the database
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,6 +160,25 @@ func (s *Server) postSpans(c *call) answer {
 	}
 	s.take(name, spans)
 	return inJSON(http.StatusAccepted, map[string]int{"total_received": received, "total_queued": received})
+}
+
+// tooLarge reports a whole number in v that Phoenix's database cannot hold.
+func tooLarge(v any) bool {
+	switch v := v.(type) {
+	case integer:
+		_, signed := strconv.ParseInt(string(v), 10, 64)
+		_, unsigned := strconv.ParseUint(string(v), 10, 64)
+		return signed != nil && unsigned != nil
+	case []any:
+		return slices.ContainsFunc(v, tooLarge)
+	case map[string]any:
+		for _, e := range v {
+			if tooLarge(e) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // take stores spans. The caller holds the lock.

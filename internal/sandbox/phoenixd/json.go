@@ -27,14 +27,7 @@ func (f float) MarshalJSON() ([]byte, error) {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return []byte("null"), nil
 	}
-	if a := math.Abs(v); a != 0 && (a < 1e-4 || a >= 1e16) {
-		return strconv.AppendFloat(nil, v, 'e', -1, 64), nil
-	}
-	b := strconv.AppendFloat(nil, v, 'f', -1, 64)
-	if !bytes.ContainsRune(b, '.') {
-		b = append(b, ".0"...)
-	}
-	return b, nil
+	return []byte(pythonText(v)), nil
 }
 
 // decodeError is JSON that cannot be read, in the words of Python's parser.

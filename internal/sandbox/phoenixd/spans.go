@@ -250,24 +250,72 @@ func attributeFilter(s string) (f spanFilter, bad *answer) {
 	return func(s *span) bool { return same(at(s.attributes, key), want) }, nil
 }
 
-// same compares as Phoenix on SQLite does, where both are texts: a whole number
-// with both kinds of numbers, a number with a point only with its like, and true
-// is 1. Texts beyond ASCII, and numbers that one side writes with an exponent, are
-// never the same: the two write them in different ways.
+// same compares as Phoenix on SQLite does: as texts, what the database writes with
+// what Python writes. So a whole number is the same in both kinds of numbers, a
+// number with a point only in its own, and true is 1; but a text beyond ASCII, and
+// a number that the two round or write differently (1e+20 and 1.0e+20), is never
+// the same.
 func same(have, want any) bool {
 	have, want = digit(have), digit(want)
 	switch want := want.(type) {
 	case integer:
-		if f, ok := have.(float); ok {
-			n, err := strconv.ParseFloat(string(want), 64)
-			return err == nil && float64(f) == n && plainFloat(f)
-		}
+		n, err := strconv.ParseFloat(string(want), 64)
+		return databaseText(have) == string(want) || err == nil && databaseText(have) == pythonText(n)
 	case float:
-		return have == want && plainFloat(want)
+		return databaseText(have) == pythonText(float64(want))
 	case string:
 		return have == want && !strings.ContainsFunc(want, func(r rune) bool { return r > unicode.MaxASCII })
 	}
-	return have == want
+	return false
+}
+
+// databaseText is a number as SQLite writes it: floats, and whole numbers beyond
+// 64 bits, to 15 digits where these are exact, else to 17.
+func databaseText(v any) string {
+	var f float64
+	switch v := v.(type) {
+	case integer:
+		if _, err := strconv.ParseInt(string(v), 10, 64); err == nil {
+			return string(v)
+		}
+		f, _ = strconv.ParseFloat(string(v), 64)
+	case float:
+		f = float64(v)
+	default:
+		return ""
+	}
+	if f == 0 {
+		return "0.0"
+	}
+	precision := 14 // digits behind the first
+	text := strconv.FormatFloat(f, 'e', precision, 64)
+	if back, _ := strconv.ParseFloat(text, 64); back != f {
+		precision = 16
+		text = strconv.FormatFloat(f, 'e', precision, 64)
+	}
+	digits, exponent, _ := strings.Cut(text, "e")
+	if e, _ := strconv.Atoi(exponent); e >= -4 && e < 17 {
+		return withPoint(strings.TrimRight(strconv.FormatFloat(f, 'f', max(1, precision-e), 64), "0"))
+	}
+	return withPoint(strings.TrimRight(digits, "0")) + "e" + exponent
+}
+
+func withPoint(s string) string {
+	if strings.HasSuffix(s, ".") {
+		return s + "0"
+	}
+	if !strings.Contains(s, ".") {
+		return s + ".0"
+	}
+	return s
+}
+
+// pythonText is a float as Python writes it.
+func pythonText(f float64) string {
+	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
+		return strconv.FormatFloat(f, 'e', -1, 64)
+	}
+	return withPoint(strconv.FormatFloat(f, 'f', -1, 64))
 }
 
 func digit(v any) any {
@@ -278,11 +326,6 @@ func digit(v any) any {
 		return integer("0")
 	}
 	return v
-}
-
-func plainFloat(f float) bool {
-	a := math.Abs(float64(f))
-	return a == 0 || a >= 1e-4 && a < 1e15
 }
 
 // deleteSpan deletes one span, by its global or OpenTelemetry id. Its children

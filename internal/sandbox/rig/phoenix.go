@@ -94,6 +94,19 @@ func SharedPhoenix(tb TB) *PhoenixServer {
 	return shared.server
 }
 
+// PhoenixAt speaks to a server that is there already, as the stand-in is in tests
+// that run on both. It cannot be started, stopped or killed from here.
+func PhoenixAt(tb TB, url string) *PhoenixServer {
+	tb.Helper()
+	s := &PhoenixServer{URL: strings.TrimRight(url, "/"), tb: tb}
+	status, version, err := s.call(http.MethodGet, "/arize_phoenix_version", nil)
+	if err != nil || status != http.StatusOK {
+		tb.Fatalf("no Phoenix at %s: %d, %v", url, status, err)
+	}
+	s.Version = strings.TrimSpace(string(version))
+	return s
+}
+
 // newPhoenix prepares a server; the error says what is not installed.
 func newPhoenix(tb TB, options ...Option) (*PhoenixServer, string, error) {
 	o := phoenixOptions{version: PhoenixVersion()}
