@@ -34,41 +34,45 @@ func listed(t *testing.T, c *Client, name string, n int) []Row {
 }
 
 func TestAddSpans_MakeTheProjectAndAddToIt(t *testing.T) {
-	_, c, _ := shared(t)
-	name := "added?" + rig.SpanID() + "#% ü" // what a URL must not take for its own
-	first, second := spansOf(2, nil), spansOf(1, nil)
-	must(t, c.AddSpans(t.Context(), name, first))
-	listed(t, c, name, 2)
-	p, err := c.Project(t.Context(), name)
-	must(t, err)
-	must(t, c.AddSpans(t.Context(), p.ID, second))
-	rows := listed(t, c, name, 3)
-	if rows[0].ID != rig.SpanIDs(second)[0] || rows[0].Question() != nil || rows[0].Input.Head != "question" {
-		t.Errorf("the newest is %+v", rows[0])
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, _ := prepare(t, px)
+		name := "added?" + rig.SpanID() + "#% ü" // what a URL must not take for its own
+		first, second := spansOf(2, nil), spansOf(1, nil)
+		must(t, c.AddSpans(t.Context(), name, first))
+		listed(t, c, name, 2)
+		p, err := c.Project(t.Context(), name)
+		must(t, err)
+		must(t, c.AddSpans(t.Context(), p.ID, second))
+		rows := listed(t, c, name, 3)
+		if rows[0].ID != rig.SpanIDs(second)[0] || rows[0].Question() != nil || rows[0].Input.Head != "question" {
+			t.Errorf("the newest is %+v", rows[0])
+		}
+	})
 }
 
 func TestAddSpans_AllOrNone(t *testing.T) {
-	_, c, p := shared(t, spansOf(1, nil)...)
-	old := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0))[0]
-	spans := spansOf(2, nil)
-	spans[1]["context"] = map[string]any{"trace_id": old.TraceID, "span_id": old.ID}
-	err := c.AddSpans(t.Context(), p.ID, spans)
-	var twice *DuplicateError
-	if review.KindOf(err) != review.Refused || !errors.As(err, &twice) || len(twice.IDs) != 1 || twice.IDs[0] != old.ID ||
-		!strings.Contains(err.Error(), "1 of the spans already") {
-		t.Errorf("one that is there: %v; want a DuplicateError", err)
-	}
-	delete(spans[1], "context")
-	if err := addUnchecked(t, c, p.ID, spans); review.KindOf(err) != review.Refused || !strings.Contains(err.Error(), "field is missing") {
-		t.Errorf("one without ids: %v", err)
-	}
-	spans = spansOf(2, nil)
-	spans[1]["attributes"].(map[string]any)["a\x00b"] = "half\x00gone"
-	must(t, c.AddSpans(t.Context(), p.ID, spans)) // cleaned: Postgres would drop it
-	if rows := listed(t, c, p.Name, 3); len(rows) != 3 {
-		t.Errorf("%d spans, want the one before and two", len(rows))
-	}
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, p := prepare(t, px, spansOf(1, nil)...)
+		old := collect(t, c.Newest(t.Context(), Query{Project: p.ID}, 0))[0]
+		spans := spansOf(2, nil)
+		spans[1]["context"] = map[string]any{"trace_id": old.TraceID, "span_id": old.ID}
+		err := c.AddSpans(t.Context(), p.ID, spans)
+		var twice *DuplicateError
+		if review.KindOf(err) != review.Refused || !errors.As(err, &twice) || len(twice.IDs) != 1 || twice.IDs[0] != old.ID ||
+			!strings.Contains(err.Error(), "1 of the spans already") {
+			t.Errorf("one that is there: %v; want a DuplicateError", err)
+		}
+		delete(spans[1], "context")
+		if err := addUnchecked(t, c, p.ID, spans); review.KindOf(err) != review.Refused || !strings.Contains(err.Error(), "field is missing") {
+			t.Errorf("one without ids: %v", err)
+		}
+		spans = spansOf(2, nil)
+		spans[1]["attributes"].(map[string]any)["a\x00b"] = "half\x00gone"
+		must(t, c.AddSpans(t.Context(), p.ID, spans)) // cleaned: Postgres would drop it
+		if rows := listed(t, c, p.Name, 3); len(rows) != 3 {
+			t.Errorf("%d spans, want the one before and two", len(rows))
+		}
+	})
 }
 
 // addUnchecked sends what the OpenAPI of the server forbids.
@@ -80,43 +84,47 @@ func addUnchecked(t *testing.T, c *Client, project string, spans []map[string]an
 }
 
 func TestAddSpans_NamesThatCannotBe(t *testing.T) {
-	_, c, _ := shared(t)
-	for _, name := range []string{"", ".", "..", "team/app"} {
-		if err := c.AddSpans(t.Context(), name, spansOf(1, nil)); review.KindOf(err) != review.Refused {
-			t.Errorf("project %q: %v; want Refused", name, err)
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, _ := prepare(t, px)
+		for _, name := range []string{"", ".", "..", "team/app"} {
+			if err := c.AddSpans(t.Context(), name, spansOf(1, nil)); review.KindOf(err) != review.Refused {
+				t.Errorf("project %q: %v; want Refused", name, err)
+			}
 		}
-	}
-	if err := c.AddSpans(t.Context(), "UHJvamVjdDo5OTk5OTk=", spansOf(1, nil)); review.KindOf(err) != review.Gone {
-		t.Errorf("an id of no project: %v; want Gone", err)
-	}
+		if err := c.AddSpans(t.Context(), "UHJvamVjdDo5OTk5OTk=", spansOf(1, nil)); review.KindOf(err) != review.Gone {
+			t.Errorf("an id of no project: %v; want Gone", err)
+		}
+	})
 }
 
 // The answer is lost, and the spans are there: sent again, Phoenix calls them
 // duplicates, which is all that was wanted.
 func TestAddSpans_LostAnswerIsNoDuplicate(t *testing.T) {
-	_, c, _ := shared(t)
-	check := c.http.Transport.(*contract)
-	name, spans := "lost "+rig.SpanID(), spansOf(2, nil)
-	lost := 0
-	next := check.next
-	check.next = roundTrip(func(r *http.Request) (*http.Response, error) {
-		resp, err := next.RoundTrip(r)
-		if err != nil || r.Method != http.MethodPost || lost > 0 {
-			return resp, err
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		c, _ := prepare(t, px)
+		check := c.http.Transport.(*contract)
+		name, spans := "lost "+rig.SpanID(), spansOf(2, nil)
+		lost := 0
+		next := check.next
+		check.next = roundTrip(func(r *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(r)
+			if err != nil || r.Method != http.MethodPost || lost > 0 {
+				return resp, err
+			}
+			lost++
+			resp.Body.Close()
+			check.next = next
+			listed(t, c, name, 2) // so that the second request finds them
+			return nil, io.ErrUnexpectedEOF
+		})
+		must(t, c.AddSpans(t.Context(), name, spans))
+		if lost != 1 || check.seen["POST /v1/projects/"+name+"/spans"] != 2 {
+			t.Errorf("lost %d answers, seen %v", lost, check.seen)
 		}
-		lost++
-		resp.Body.Close()
-		check.next = next
-		listed(t, c, name, 2) // so that the second request finds them
-		return nil, io.ErrUnexpectedEOF
+		if rows := listed(t, c, name, 2); len(rows) != 2 {
+			t.Errorf("%d spans, want 2", len(rows))
+		}
 	})
-	must(t, c.AddSpans(t.Context(), name, spans))
-	if lost != 1 || check.seen["POST /v1/projects/"+name+"/spans"] != 2 {
-		t.Errorf("lost %d answers, seen %v", lost, check.seen)
-	}
-	if rows := listed(t, c, name, 2); len(rows) != 2 {
-		t.Errorf("%d spans, want 2", len(rows))
-	}
 }
 
 func TestAddSpans_RefusalsInWords(t *testing.T) {
