@@ -168,14 +168,6 @@ func prepare(t *testing.T, px *rig.PhoenixServer, spans ...map[string]any) (*Cli
 	return c, p
 }
 
-// shared is the real server, and prepare on it.
-func shared(t *testing.T, spans ...map[string]any) (*rig.PhoenixServer, *Client, Project) {
-	t.Helper()
-	px := rig.SharedPhoenix(t)
-	c, p := prepare(t, px, spans...)
-	return px, c, p
-}
-
 func spansOf(n int, change func(i int, s map[string]any)) []map[string]any {
 	spans := make([]map[string]any, n)
 	for i := range spans {

@@ -116,7 +116,7 @@ func (st *store) has(a sentAnnotation) bool {
 func (st *store) upsert(sent sentAnnotation) *annotation {
 	now := second(time.Now())
 	a := &sent.annotation
-	beside := &[]*annotation{}
+	var beside *[]*annotation
 	if sent.class == onTraces.class {
 		a.trace = st.traceByID[sent.target]
 		beside = &a.trace.annotations
@@ -153,9 +153,10 @@ func (s *Server) settle() {
 	var left []sentAnnotation
 	for _, a := range s.waiting {
 		switch {
+		case time.Since(a.sent) > patience:
 		case s.store.has(a):
 			s.store.upsert(a)
-		case time.Since(a.sent) < patience:
+		default:
 			left = append(left, a)
 		}
 	}

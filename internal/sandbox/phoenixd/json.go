@@ -67,11 +67,15 @@ func decode(body []byte) (v any, half bool, err error) {
 	}
 	p := &parser{s: string(body)}
 	defer func() {
-		if e, ok := recover().(error); ok {
-			if de, ok := e.(*decodeError); ok {
-				de.at = utf8.RuneCountInString(p.s[:min(de.at, len(p.s))])
-			}
-			v, err = nil, e
+		switch r := recover().(type) {
+		case nil:
+		case *decodeError:
+			r.at = utf8.RuneCountInString(p.s[:min(r.at, len(p.s))])
+			v, err = nil, r
+		case unreadable:
+			v, err = nil, r
+		default:
+			panic(r)
 		}
 	}()
 	p.space()
@@ -84,7 +88,7 @@ func decode(body []byte) (v any, half bool, err error) {
 }
 
 // fail ends decode.
-func (p *parser) fail(at int, text string) { panic(error(&decodeError{at, text})) }
+func (p *parser) fail(at int, text string) { panic(&decodeError{at, text}) }
 
 func (p *parser) space() {
 	for p.at < len(p.s) && strings.IndexByte(" \t\n\r", p.s[p.at]) >= 0 {
@@ -102,7 +106,7 @@ func (p *parser) next() byte {
 
 func (p *parser) value() any {
 	if p.depth++; p.depth > maxDepth {
-		panic(error(unreadable{}))
+		panic(unreadable{})
 	}
 	defer func() { p.depth-- }()
 	switch p.next() {

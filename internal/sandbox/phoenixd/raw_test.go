@@ -231,7 +231,7 @@ func TestCrash_CutsTheConnection(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.StatusCode != 500 || resp.Close {
+		if resp.StatusCode != http.StatusInternalServerError || resp.Close {
 			t.Errorf("%s: %s, close %v; want a 500 that says nothing of closing", name, resp.Status, resp.Close)
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)

@@ -2,7 +2,6 @@ package phoenixd
 
 import (
 	"cmp"
-	"context"
 	cryptorand "crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -207,18 +206,6 @@ func loopback(host string) bool {
 func (s *Server) changed() {
 	close(s.change)
 	s.change = make(chan struct{})
-}
-
-// wait returns at the next change after the lock was last held by the caller
-// with c as the channel; false when the server closes or ctx ends.
-func (s *Server) wait(ctx context.Context, c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	case <-ctx.Done():
-	case <-s.done:
-	}
-	return false
 }
 
 // DeleteSpan deletes a span by its OpenTelemetry id, as somebody would in

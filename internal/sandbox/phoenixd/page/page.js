@@ -69,5 +69,5 @@ document.addEventListener("visibilitychange", () => {
 
 localise(document);
 const asked = document.querySelector(".asked");
-if (asked) asked.scrollIntoView({ block: "start" });
+if (asked && asked.getBoundingClientRect().top > innerHeight / 2) asked.scrollIntoView({ block: "start" });
 if (!document.hidden) listen();
