@@ -17,7 +17,8 @@
 //   - page.go, live.go: what a person sees
 //
 // Not here: accounts and tokens (every caller is anonymous), OTLP, sessions,
-// prompts, notes, and most of GraphQL: of that it knows the queries that Spanbot
-// sends and refuses all others. Two things are quicker than in reality: a span is
-// listed as soon as it is accepted, and nothing waits for a disk.
+// prompts, notes, compressed answers, every route that is not in routes.go, and
+// most of GraphQL: of that it knows the queries that Spanbot sends and refuses all
+// others. Two things are quicker than in reality: a span is listed as soon as it is
+// accepted, and nothing waits for a disk. One is stricter: see maxHead.
 package phoenixd

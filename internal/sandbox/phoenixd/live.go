@@ -37,6 +37,9 @@ func (s *Server) serveLive(w http.ResponseWriter, r *http.Request) {
 			case <-r.Context().Done():
 				t.Stop()
 				return
+			case <-s.done:
+				t.Stop()
+				return
 			}
 			s.mu.Lock()
 			change = s.change

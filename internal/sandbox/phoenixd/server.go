@@ -22,13 +22,13 @@ type Options struct {
 	Feed    []Source      // recorded traces; none: nothing arrives by itself
 	Start   int           // of them at the start; 0: 8, below 0: none
 	Every   time.Duration // how often the next one arrives; 0: 20 s
-	Keep    int           // traces; the oldest beyond go. 0: 5,000
+	Keep    int           // traces; the oldest beyond go. 0: 2,000, some 20 MB
 	Seed    uint64        // of the instance id; 0: a different one each time
 }
 
 const (
 	defaultProject = "my-annotations-app"
-	defaultKeep    = 5000
+	defaultKeep    = 2000
 )
 
 // Server is a stand-in Phoenix. It is an http.Handler for the root of a server;

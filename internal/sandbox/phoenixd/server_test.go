@@ -258,6 +258,15 @@ func TestStore_ForgetsTheOldestTraces(t *testing.T) {
 	if s.store.spans[len(s.store.spans)-1].row != 4 {
 		t.Error("the rows of the others changed")
 	}
+	many := make([]map[string]any, 40)
+	for i := range many {
+		many[i], _ = newSpan("many")
+		many[i]["context"].(map[string]any)["trace_id"] = "one trace"
+	}
+	must(t, s.Ingest("p", many...))
+	if len(s.store.traces) != 1 || len(s.store.spans) != len(many) {
+		t.Errorf("after a large trace: %d traces, %d spans", len(s.store.traces), len(s.store.spans))
+	}
 }
 
 func TestAsync_AnnotationWaitsTenMinutesForItsSpan(t *testing.T) {

@@ -207,9 +207,11 @@ func (st *store) removeAnnotation(a *annotation) {
 	st.annotations[a.class()] = slices.DeleteFunc(st.annotations[a.class()], is)
 }
 
-// bound deletes the oldest traces beyond most.
+// bound deletes the oldest traces beyond most, and sooner where they have very
+// many spans; the newest stays.
 func (st *store) bound(most int) {
-	for len(st.traces) > most {
+	const spansEach = 10
+	for len(st.traces) > most || len(st.spans) > most*spansEach && len(st.traces) > 1 {
 		for _, s := range slices.Clone(st.traces[0].spans) {
 			st.remove(s)
 		}
