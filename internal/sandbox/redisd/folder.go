@@ -176,7 +176,10 @@ func (f *folder) clear(ctx context.Context) (found bool, err error) {
 	}
 	// It answers by ending, so the end of the connection is no failure; whether
 	// it ended, the lock tells.
-	_, asked := ask(f.socket, 3*time.Second, "SHUTDOWN")
+	said, asked := ask(f.socket, 3*time.Second, "SHUTDOWN")
+	if asked != nil {
+		said = asked.Error()
+	}
 	lock, err = f.serverEnds(ctx, 3*time.Second)
 	if err == nil {
 		lock.Close()
@@ -186,7 +189,7 @@ func (f *folder) clear(ctx context.Context) (found bool, err error) {
 	if pid := readPid(f.file(pidFile)); pid > 0 {
 		who = fmt.Sprintf("the server, process %d,", pid)
 	}
-	return true, fmt.Errorf("%s that an earlier start left behind still uses the data folder %s and does not stop when asked (%v): end it, then start again", who, f.dir, asked)
+	return true, fmt.Errorf("%s that an earlier start left behind still uses the data folder %s and does not stop when asked (%s): end it, then start again", who, f.dir, said)
 }
 
 // flock opens a file and locks it, or fails at once with EWOULDBLOCK.
