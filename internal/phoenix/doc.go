@@ -9,6 +9,7 @@
 //   - cut.go: texts are cut while they are read, so that a page of huge spans is small
 //   - openinference.go, text.go: attributes become a review.Span
 //   - annotations.go, withdraw.go: reading, writing, taking back
+//   - ingest.go: sending spans, for trying things out
 //   - hints.go: a faster way to unannotated spans, which may fail
 //
 // Only documented REST routes are relied on. The two uses of GraphQL (the exact
