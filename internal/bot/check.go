@@ -50,6 +50,7 @@ func Check(ctx context.Context, set Settings, out io.Writer, asJSON bool) (bool,
 	team := c.slack(ctx)
 	c.redis(ctx, team)
 	c.phoenix(ctx)
+	c.standIns()
 	good := !slices.ContainsFunc(c.list, func(f Finding) bool { return f.State == "fail" })
 	if asJSON {
 		return good, json.NewEncoder(out).Encode(map[string]any{"ok": good, "findings": c.list})
@@ -62,6 +63,19 @@ func Check(ctx context.Context, set Settings, out io.Writer, asJSON bool) (bool,
 		}
 	}
 	return good, nil
+}
+
+// standIns names what is not the real thing; nobody may run production on it.
+func (c *checker) standIns() {
+	for _, s := range c.b.set.StandIns {
+		part := strings.ToUpper(s.Part[:1]) + s.Part[1:]
+		c.warn(part, "", "a stand-in: %s", s.What)
+	}
+}
+
+// standIn reports whether a part is one.
+func (c *checker) standIn(part string) bool {
+	return slices.ContainsFunc(c.b.set.StandIns, func(s StandIn) bool { return s.Part == part })
 }
 
 // failBy adds a failure with the advice that its Kind asks for: an address that
@@ -151,11 +165,11 @@ func (c *checker) redis(ctx context.Context, team string) {
 		c.failBy(part, err, "check user and password in REDIS_URL", "check REDIS_URL, and whether the server runs there")
 		return
 	}
-	c.ok(part, "%s %s", s.Name, s.Version)
+	c.ok(part, "%s", strings.TrimSpace(s.Name+" "+s.Version))
 	if old(s.Version, 6, 2) {
 		c.fail(part, "use Redis 6.2 or later, or Valkey", fmt.Errorf("%s %s is too old: 6.2 is the first that knows what Spanbot asks", s.Name, s.Version))
 	}
-	if !s.AOF {
+	if !s.AOF && !c.standIn("redis") {
 		c.warn(part, "set appendonly yes (judgements are safe there until Phoenix has them)", "nothing is written to disk at once: a crash of Redis loses the last judgements")
 	}
 	if s.Eviction != "" && s.Eviction != "noeviction" {
@@ -188,7 +202,7 @@ func (c *checker) phoenix(ctx context.Context) {
 		who = strings.TrimSpace("as " + s.User + " " + strings.ToLower(s.Role))
 	}
 	c.ok(part, "version %s at %s, %s", s.Version, c.b.set.Phoenix.Endpoint, who)
-	if why := homeOnly(c.b.set.public()); why != "" {
+	if why := homeOnly(c.b.set.public()); why != "" && !c.standIn("slack") { // who uses the local workspace sits here
 		c.warn(part, "set PHOENIX_PUBLIC_URL to the address under which reviewers reach Phoenix", "links on cards lead to %s, %s", c.b.set.public(), why)
 	}
 	for _, r := range c.b.set.Routes {
