@@ -2,9 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -15,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
+	"github.com/spanbot/spanbot/internal/sandbox/slackcall"
 )
 
 // SlackOptions says how strict the proxy is. The zero value takes the rig's
@@ -82,7 +81,7 @@ type Call struct {
 }
 
 // String is an argument as text, "" when it is not there.
-func (c Call) String(arg string) string { return text(c.Args[arg]) }
+func (c Call) String(arg string) string { return slackcall.Text(c.Args[arg]) }
 
 // Fault is what happens to a call in place of Slack's answer.
 type Fault struct {
@@ -240,7 +239,7 @@ func refuse(code string) *answer {
 
 func (s *Slack) serveAPI(w http.ResponseWriter, r *http.Request) {
 	c := Call{Method: r.PathValue("method"), Start: time.Now()}
-	token, args, err := readArgs(r)
+	token, args, err := slackcall.Read(r)
 	c.Args = args
 	var a *answer
 	defer func() {
@@ -259,7 +258,7 @@ func (s *Slack) serveAPI(w http.ResponseWriter, r *http.Request) {
 	}
 	c.Status = a.status
 	c.OK, _ = a.body["ok"].(bool)
-	c.Error = text(a.body["error"])
+	c.Error = slackcall.Text(a.body["error"])
 	c.Answer, err = json.Marshal(a.body)
 	if err != nil {
 		s.tb.Errorf("slack proxy: %v", err)
@@ -346,7 +345,7 @@ func (s *Slack) at() string { return s.upstream.Load().(string) }
 func (s *Slack) forward(r *http.Request, token, method string, args map[string]any) (map[string]any, error) {
 	form := url.Values{"token": {token}}
 	for k, v := range args {
-		form.Set(k, text(v))
+		form.Set(k, slackcall.Text(v))
 	}
 	req, err := http.NewRequestWithContext(r.Context(), http.MethodPost, s.at()+"/api/"+method, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -363,99 +362,4 @@ func (s *Slack) forward(r *http.Request, token, method string, args map[string]a
 		return nil, err
 	}
 	return body, nil
-}
-
-// jsonArgs are the arguments that are JSON: in a form they come as text.
-var jsonArgs = map[string]bool{"blocks": true, "attachments": true, "view": true, "metadata": true, "files": true}
-
-// readArgs reads a call's token (form field or Bearer) and arguments (query,
-// form or JSON).
-func readArgs(r *http.Request) (token string, args map[string]any, err error) {
-	args = map[string]any{}
-	for k, v := range r.URL.Query() {
-		args[k] = v[0]
-	}
-	if r.Method != http.MethodGet {
-		if err := readBody(r, args); err != nil {
-			return "", args, err
-		}
-	}
-	for k := range jsonArgs {
-		raw, isText := args[k].(string)
-		if !isText {
-			continue
-		}
-		if raw == "" {
-			delete(args, k)
-			continue
-		}
-		var v any
-		if err := json.Unmarshal([]byte(raw), &v); err != nil {
-			return "", args, fmt.Errorf("%s is no JSON: %w", k, err)
-		}
-		args[k] = v
-	}
-	for k, v := range args {
-		if v == nil { // "blocks":null is as if it was not there
-			delete(args, k)
-		}
-	}
-	token = text(args["token"])
-	delete(args, "token")
-	if bearer, is := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); is {
-		token = bearer
-	}
-	return token, args, nil
-}
-
-func readBody(r *http.Request, args map[string]any) error {
-	switch kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(kind) {
-	case "application/json":
-		d := json.NewDecoder(r.Body)
-		d.UseNumber()
-		if err := d.Decode(&args); !errors.Is(err, io.EOF) { // an empty body is no arguments
-			return err
-		}
-		return nil
-	case "multipart/form-data":
-		if err := r.ParseMultipartForm(8 << 20); err != nil {
-			return err
-		}
-		for k, v := range r.MultipartForm.Value {
-			args[k] = v[0]
-		}
-		return nil
-	default:
-		b, err := io.ReadAll(r.Body)
-		if err != nil {
-			return err
-		}
-		form, err := url.ParseQuery(string(b))
-		if err != nil {
-			return err
-		}
-		for k, v := range form {
-			args[k] = v[0]
-		}
-		return nil
-	}
-}
-
-// text is a value as a form carries it.
-func text(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case json.Number:
-		return v.String()
-	case bool:
-		return strconv.FormatBool(v)
-	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Sprint(v)
-	}
-	return string(b)
 }

@@ -2,9 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/spanbot/spanbot/internal/sandbox/blockkit"
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
+	"github.com/spanbot/spanbot/internal/sandbox/slackcall"
 )
 
 // Workspace starts local-slack and the strict proxy before it. In HTTP mode the
@@ -99,7 +97,7 @@ func requestBody(kind string, payload map[string]any) (string, error) {
 	if kind == "slash_commands" {
 		form := url.Values{}
 		for k, v := range payload {
-			form.Set(k, text(v))
+			form.Set(k, slackcall.Text(v))
 		}
 		return form.Encode(), nil
 	}
@@ -126,7 +124,7 @@ func (s *Slack) Request(contentType, body string, signed time.Time) (status int,
 	req.Header.Set("Content-Type", contentType)
 	stamp := strconv.FormatInt(signed.Unix(), 10)
 	req.Header.Set("X-Slack-Request-Timestamp", stamp)
-	req.Header.Set("X-Slack-Signature", sign(s.o.SigningSecret, stamp, body))
+	req.Header.Set("X-Slack-Signature", slackcall.Sign(s.o.SigningSecret, stamp, body))
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return 0, nil, err
@@ -136,19 +134,13 @@ func (s *Slack) Request(contentType, body string, signed time.Time) (status int,
 	return resp.StatusCode, answer, err
 }
 
-func sign(secret, stamp, body string) string {
-	mac := hmac.New(sha256.New, []byte(secret))
-	fmt.Fprintf(mac, "v0:%s:%s", stamp, body)
-	return "v0=" + hex.EncodeToString(mac.Sum(nil))
-}
-
 // mendPayload changes what the emulator sends into what Slack would; s.mu is
 // held.
 func (s *Slack) mendPayload(p map[string]any) {
 	if view, is := p["view"].(map[string]any); is {
 		s.views.rename(view)
 	}
-	if u := text(p["response_url"]); u != "" {
+	if u := slackcall.Text(p["response_url"]); u != "" {
 		p["response_url"] = strings.Replace(u, s.at(), s.URL, 1)
 	}
 	if p["type"] != "block_actions" {
@@ -156,10 +148,10 @@ func (s *Slack) mendPayload(p map[string]any) {
 	}
 	if message, is := p["message"].(map[string]any); is {
 		channel, _ := p["channel"].(map[string]any)
-		if meta := s.metadata[text(channel["id"])+"/"+text(message["ts"])]; meta != nil {
+		if meta := s.metadata[slackcall.Text(channel["id"])+"/"+slackcall.Text(message["ts"])]; meta != nil {
 			message["metadata"] = meta
 		}
-		if thread := text(message["thread_ts"]); thread != "" {
+		if thread := slackcall.Text(message["thread_ts"]); thread != "" {
 			container, _ := p["container"].(map[string]any)
 			container["thread_ts"] = thread
 		}
@@ -172,7 +164,7 @@ func (s *Slack) mendPayload(p map[string]any) {
 		return
 	}
 	action, _ := actions[0].(map[string]any)
-	if view := s.views.holding(text(user["id"]), text(action["block_id"]), text(action["action_id"])); view != nil {
+	if view := s.views.holding(slackcall.Text(user["id"]), slackcall.Text(action["block_id"]), slackcall.Text(action["action_id"])); view != nil {
 		p["view"] = view
 		p["container"] = map[string]any{"type": "view", "view_id": view["id"]}
 		for _, key := range []string{"channel", "message", "state", "response_url"} {
@@ -187,7 +179,7 @@ func (s *Slack) checkAnswer(payload, answer map[string]any) {
 		return
 	}
 	view, _ := payload["view"].(map[string]any)
-	switch action := text(answer["response_action"]); action {
+	switch action := slackcall.Text(answer["response_action"]); action {
 	case "clear":
 	case "errors":
 		fields, _ := answer["errors"].(map[string]any)
@@ -198,7 +190,7 @@ func (s *Slack) checkAnswer(payload, answer map[string]any) {
 		blocks, _ := view["blocks"].([]any)
 		for _, b := range blocks {
 			if b, _ := b.(map[string]any); b["type"] == "input" {
-				inputs[text(b["block_id"])] = true
+				inputs[slackcall.Text(b["block_id"])] = true
 			}
 		}
 		for id := range fields {
@@ -207,7 +199,7 @@ func (s *Slack) checkAnswer(payload, answer map[string]any) {
 			}
 		}
 	case "update", "push":
-		if problems := blockkit.ValidateModal([]byte(text(answer["view"]))); len(problems) > 0 {
+		if problems := blockkit.ValidateModal([]byte(slackcall.Text(answer["view"]))); len(problems) > 0 {
 			s.problem("a form was answered with %s and a view that Slack refuses: %v", action, problems)
 		}
 	default:
@@ -233,7 +225,7 @@ func (s *Slack) serveHook(w http.ResponseWriter, r *http.Request) {
 	case used > 5:
 		c.Status, c.Error = http.StatusNotFound, "used_url"
 	case blocks != nil:
-		if problems := blockkit.ValidateMessage([]byte(text(blocks))); len(problems) > 0 {
+		if problems := blockkit.ValidateMessage([]byte(slackcall.Text(blocks))); len(problems) > 0 {
 			s.problem("response_url: %v", problems)
 			c.Status, c.Error = http.StatusBadRequest, "invalid_blocks"
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/spanbot/spanbot/internal/sandbox/slackcall"
 )
 
 // Envelope is one event, interaction or command on its way to the bot, by
@@ -29,12 +31,12 @@ type Envelope struct {
 // Kind is the payload's own type: block_actions, view_submission, an event's type.
 func (e Envelope) Kind() string {
 	if event, is := e.Payload["event"].(map[string]any); is {
-		return text(event["type"])
+		return slackcall.Text(event["type"])
 	}
 	if command, is := e.Payload["command"].(string); is {
 		return command
 	}
-	return text(e.Payload["type"])
+	return slackcall.Text(e.Payload["type"])
 }
 
 // Envelopes are those so far, in the order in which they were sent; kinds
@@ -149,7 +151,7 @@ func (s *Slack) fromSlack(l *link) {
 		if l.slack.ReadJSON(&frame) != nil {
 			return
 		}
-		id := text(frame["envelope_id"])
+		id := slackcall.Text(frame["envelope_id"])
 		if id == "" { // hello
 			if l.toBot(frame) != nil {
 				return
@@ -157,7 +159,7 @@ func (s *Slack) fromSlack(l *link) {
 			continue
 		}
 		payload, _ := frame["payload"].(map[string]any)
-		e := s.register(id, text(frame["type"]), payload)
+		e := s.register(id, slackcall.Text(frame["type"]), payload)
 		if e == nil {
 			continue // another connection has it
 		}
@@ -201,7 +203,7 @@ func (s *Slack) stamp(e *Envelope) {
 		return
 	}
 	e.Sent = time.Now()
-	if id := text(e.Payload["trigger_id"]); id != "" {
+	if id := slackcall.Text(e.Payload["trigger_id"]); id != "" {
 		s.triggers[id] = &trigger{given: e.Sent}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/spanbot/spanbot/internal/sandbox/slackcall"
 )
 
 // outgoing is what the emulator is asked: the arguments, with the block_ids that
@@ -39,7 +41,7 @@ func (s *Slack) withBlockIDs(blocks []any) []any {
 	out := make([]any, len(blocks))
 	for i, b := range blocks {
 		out[i] = b
-		if m, is := b.(map[string]any); is && text(m["block_id"]) == "" {
+		if m, is := b.(map[string]any); is && slackcall.Text(m["block_id"]) == "" {
 			m = maps.Clone(m)
 			m["block_id"] = s.fresh("b")
 			out[i] = m
@@ -82,7 +84,7 @@ func (s *Slack) mend(c *Call, body map[string]any) {
 	case "apps.connections.open":
 		id := s.fresh("link")
 		s.mu.Lock()
-		s.tickets[id] = text(body["url"])
+		s.tickets[id] = slackcall.Text(body["url"])
 		s.mu.Unlock()
 		body["url"] = "ws" + strings.TrimPrefix(s.URL, "http") + "/link/" + id
 	}
@@ -93,7 +95,7 @@ func (s *Slack) keepMetadata(c *Call, body map[string]any) {
 	if !given {
 		return
 	}
-	key := text(body["channel"]) + "/" + text(body["ts"])
+	key := slackcall.Text(body["channel"]) + "/" + slackcall.Text(body["ts"])
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m, _ := raw.(map[string]any); len(m) == 0 {
@@ -112,7 +114,7 @@ func (s *Slack) mendMessages(c *Call, body map[string]any, newestFirst bool) {
 	var kept []any
 	for i, raw := range all {
 		m, _ := raw.(map[string]any)
-		ts := text(m["ts"])
+		ts := slackcall.Text(m["ts"])
 		parent := !newestFirst && i == 0 // a thread's parent always comes
 		after := oldest == "" || ts > oldest || inclusive && ts == oldest
 		before := latest == "" || ts < latest || inclusive && ts == latest
@@ -130,7 +132,7 @@ func (s *Slack) mendMessages(c *Call, body map[string]any, newestFirst bool) {
 
 func (s *Slack) withMetadata(c *Call, m map[string]any) map[string]any {
 	s.mu.Lock()
-	meta, _ := s.metadata[c.String("channel")+"/"+text(m["ts"])].(map[string]any)
+	meta, _ := s.metadata[c.String("channel")+"/"+slackcall.Text(m["ts"])].(map[string]any)
 	s.mu.Unlock()
 	if meta == nil {
 		return m
@@ -181,7 +183,7 @@ func (s *Slack) mendChannel(ch map[string]any) {
 	if ch["is_ext_shared"] == nil {
 		ch["is_ext_shared"] = false
 	}
-	maps.Copy(ch, s.channels[text(ch["id"])])
+	maps.Copy(ch, s.channels[slackcall.Text(ch["id"])])
 }
 
 func (s *Slack) mendChannels(c *Call, body map[string]any) {
@@ -237,7 +239,7 @@ func (b *viewBook) upstream(id string) string {
 
 // shown records a view that a call has shown and gives it the bot's id.
 func (b *viewBook) shown(c *Call, view map[string]any) {
-	up := text(view["id"])
+	up := slackcall.Text(view["id"])
 	id := up
 	switch c.Method {
 	case "views.update":
@@ -265,7 +267,7 @@ func (b *viewBook) named(c *Call) string {
 	}
 	if external := c.String("external_id"); external != "" {
 		for id, v := range b.byID {
-			if text(v["external_id"]) == external {
+			if slackcall.Text(v["external_id"]) == external {
 				return id
 			}
 		}
@@ -280,13 +282,13 @@ func (b *viewBook) hash(c *Call) (hash string, known bool) {
 		id = b.homes[c.String("user_id")]
 	}
 	v, known := b.byID[id]
-	return text(v["hash"]), known
+	return slackcall.Text(v["hash"]), known
 }
 
 // rename puts the bot's ids into a view of the emulator's.
 func (b *viewBook) rename(view map[string]any) {
 	for _, key := range []string{"id", "root_view_id", "previous_view_id"} {
-		if id, is := b.first[text(view[key])]; is {
+		if id, is := b.first[slackcall.Text(view[key])]; is {
 			view[key] = id
 		}
 	}
@@ -312,7 +314,7 @@ func hasAction(view map[string]any, blockID, actionID string) bool {
 		case []any:
 			return slices.ContainsFunc(v, walk)
 		case map[string]any:
-			if text(v["action_id"]) == actionID {
+			if slackcall.Text(v["action_id"]) == actionID {
 				return true
 			}
 			return walk(v["elements"]) || walk(v["accessory"]) || walk(v["element"])
@@ -322,6 +324,6 @@ func hasAction(view map[string]any, blockID, actionID string) bool {
 	blocks, _ := view["blocks"].([]any)
 	return slices.ContainsFunc(blocks, func(v any) bool {
 		m, _ := v.(map[string]any)
-		return text(m["block_id"]) == blockID && walk(m)
+		return slackcall.Text(m["block_id"]) == blockID && walk(m)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/spanbot/spanbot/internal/sandbox/blockkit"
+	"github.com/spanbot/spanbot/internal/sandbox/slackcall"
 )
 
 // Limits of a whole message.
@@ -149,7 +150,7 @@ func (s *Slack) checkMessage(c *Call) *answer {
 		return refuse("msg_too_long")
 	}
 	if hasBlocks {
-		raw := []byte(text(blocks))
+		raw := []byte(slackcall.Text(blocks))
 		if problems := blockkit.ValidateMessage(raw); len(problems) > 0 {
 			return s.invalid(c, "invalid_blocks", problems)
 		}
@@ -175,9 +176,9 @@ func (s *Slack) checkMetadata(c *Call) *answer {
 	}
 	_, hasPayload := m["event_payload"].(map[string]any)
 	switch {
-	case text(m["event_type"]) == "" || !hasPayload:
+	case slackcall.Text(m["event_type"]) == "" || !hasPayload:
 		return refuse("invalid_metadata_format")
-	case len(text(m)) > maxMetadata:
+	case len(slackcall.Text(m)) > maxMetadata:
 		return refuse("metadata_too_large")
 	}
 	return nil
@@ -211,7 +212,7 @@ func (s *Slack) checkView(c *Call) *answer {
 		return refuse("invalid_arguments")
 	}
 	problems := blockkit.ValidateView(raw)
-	if want := map[bool]string{true: "home", false: "modal"}[c.Method == "views.publish"]; text(view["type"]) != want {
+	if want := map[bool]string{true: "home", false: "modal"}[c.Method == "views.publish"]; slackcall.Text(view["type"]) != want {
 		problems = append(problems, blockkit.Problem{Path: "/view/type", Text: "must be " + want})
 	}
 	if len(problems) > 0 {
