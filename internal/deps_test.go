@@ -27,7 +27,8 @@ var imports = map[string]struct{ ours, libraries []string }{
 		[]string{"github.com/robfig/cron", "github.com/prometheus/client_golang"},
 	},
 	"cmd/bot": {
-		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui", "internal/sandbox/recorded"},
+		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui",
+			"internal/sandbox", "internal/sandbox/slackd", "internal/sandbox/phoenixd", "internal/sandbox/redisd", "internal/sandbox/recorded"},
 		[]string{"github.com/alecthomas/kong", "golang.org/x/term"},
 	},
 }
@@ -36,7 +37,7 @@ func TestImports_FollowTheTable(t *testing.T) {
 	seen := map[string]bool{}
 	eachFile(t, func(file, pkg string, list []string) {
 		rule, known := imports[pkg]
-		sandbox := strings.HasPrefix(pkg, "internal/sandbox/")
+		sandbox := pkg == "internal/sandbox" || strings.HasPrefix(pkg, "internal/sandbox/")
 		if strings.HasSuffix(file, "_test.go") && !sandbox {
 			return
 		}

@@ -20,7 +20,13 @@ func (k checkCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	good, err := bot.Check(a.ctx, a.settings(c), a.out, k.JSON)
+	set := a.settings(c)
+	standIns, err := a.borrow(c, config.NeedAll, &set)
+	if err != nil {
+		return err
+	}
+	defer standIns.Close()
+	good, err := bot.Check(a.ctx, set, a.out, k.JSON)
 	if err == nil && !good {
 		err = errSaid
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -40,6 +41,18 @@ func TestScripts(t *testing.T) {
 			}))
 			e.Defer(old.Close)
 			e.Setenv("OLD_PHOENIX", old.URL)
+			// A port that is taken, and a PATH without programs.
+			taken, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Defer(func() { taken.Close() })
+			e.Setenv("TAKEN", taken.Addr().String())
+			spanbot, err := exec.LookPath("spanbot")
+			if err != nil {
+				return err
+			}
+			e.Setenv("SPANBOT", spanbot)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -25,12 +25,18 @@ func (p previewCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	set := a.settings(c)
+	standIns, err := a.borrow(c, config.NeedPhoenix, &set)
+	if err != nil {
+		return err
+	}
+	defer standIns.Close()
 	o := bot.PreviewOptions{Out: a.out, JSON: p.JSON, Limit: p.Limit, Route: p.Route}
 	if p.JSON { // for programs that read along
-		return bot.Preview(a.ctx, a.settings(c), o)
+		return bot.Preview(a.ctx, set, o)
 	}
 	b := bufio.NewWriter(a.out)
 	o.Out = b
-	err = bot.Preview(a.ctx, a.settings(c), o)
+	err = bot.Preview(a.ctx, set, o)
 	return errors.Join(err, b.Flush())
 }

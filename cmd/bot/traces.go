@@ -38,6 +38,16 @@ func (t tracesCmd) Run(a *app) error {
 		return err
 	}
 	set := a.settings(c)
+	if c.StandIns.Phoenix {
+		running, found, err := a.running(c)
+		if err != nil {
+			return err
+		}
+		if !found || running.Phoenix == nil {
+			return usage("no PHOENIX_ENDPOINT is set, and no bot with a stand-in Phoenix runs on %s; start one (spanbot), or name a Phoenix", c.Data)
+		}
+		use(running, c, &set)
+	}
 	px, err := phoenix.New(set.Phoenix)
 	if err != nil {
 		return err
@@ -53,7 +63,7 @@ func (t tracesCmd) Run(a *app) error {
 	case review.KindOf(err) != review.Gone: // a new one has only its name
 		return err
 	}
-	fmt.Fprintf(a.out, "Sending recorded traces to project %s of Phoenix %s at %s\n", project, server.Version, c.Phoenix.Endpoint)
+	fmt.Fprintf(a.out, "Sending recorded traces to project %s of Phoenix %s at %s\n", project, server.Version, set.Phoenix.Endpoint)
 	sent, spans, total, err := t.send(a, px, target)
 	if sent > 0 {
 		are := "are"
@@ -61,7 +71,7 @@ func (t tracesCmd) Run(a *app) error {
 			are = "is"
 		}
 		fmt.Fprintf(a.out, "%s (%s) %s in project %s: %s\n", several(sent, "trace"), several(spans, "span"), are, project,
-			phoenix.ProjectURL(cmp.Or(c.Phoenix.Public, c.Phoenix.Endpoint), project))
+			phoenix.ProjectURL(cmp.Or(c.Phoenix.Public, set.Phoenix.Endpoint), project))
 	}
 	if err == nil && sent < total {
 		fmt.Fprintf(a.errOut, "spanbot: stopped after %d of %d traces\n", sent, total)
