@@ -28,7 +28,7 @@ var imports = map[string]struct{ ours, libraries []string }{
 	},
 	"cmd/bot": {
 		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui",
-			"internal/sandbox", "internal/sandbox/slackd", "internal/sandbox/phoenixd", "internal/sandbox/redisd", "internal/sandbox/recorded"},
+			"internal/sandbox", "internal/sandbox/slackd", "internal/sandbox/slackd/page", "internal/sandbox/phoenixd", "internal/sandbox/redisd", "internal/sandbox/recorded"},
 		[]string{"github.com/alecthomas/kong", "golang.org/x/term"},
 	},
 }

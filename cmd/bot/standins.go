@@ -24,6 +24,7 @@ import (
 	"github.com/spanbot/spanbot/internal/sandbox/recorded"
 	"github.com/spanbot/spanbot/internal/sandbox/redisd"
 	"github.com/spanbot/spanbot/internal/sandbox/slackd"
+	"github.com/spanbot/spanbot/internal/sandbox/slackd/page"
 )
 
 // startStandIns starts the stand-ins that a configuration asks for and tells the
@@ -77,7 +78,7 @@ func (a *app) startStandIns(c config.Config, set *bot.Settings) (*sandbox.Sandbo
 func sandboxOptions(c config.Config, log *slog.Logger) sandbox.Options {
 	var o sandbox.Options
 	if c.StandIns.Slack {
-		o.Slack = &slackd.Options{Channels: channels(c)}
+		o.Slack = &slackd.Options{Channels: channels(c), Page: page.Handler()}
 	}
 	if c.StandIns.Phoenix {
 		o.Phoenix = &phoenixd.Options{Project: c.Routes[0].Project, Feed: feed()}
