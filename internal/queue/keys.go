@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
@@ -49,6 +51,21 @@ import (
 // configuration (cursors, channels) or by the people (names).
 type keys string
 
+// index is the one key that belongs to no instance: a SET of the names of all
+// that were ever opened here, until they are forgotten. It is in a slot of its
+// own, so no script touches it.
+const index = "sb:instances"
+
+// everyInstance matches the keys of all instances.
+const everyInstance = "sb:{*"
+
+// keysOf is the prefix of an instance's keys.
+func keysOf(instance string) keys {
+	sum := sha256.Sum256([]byte(instance))
+	tag := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:4]))
+	return keys("sb:{" + tag + "}:")
+}
+
 func (k keys) layout() string   { return string(k) + "layout" }
 func (k keys) instance() string { return string(k) + "instance" }
 func (k keys) routes() string   { return string(k) + "routes" }
@@ -89,6 +106,9 @@ func (k keys) rubric(hash string) string { return string(k) + "rubric:" + hash }
 func (k keys) names() string             { return string(k) + "names" }
 func (k keys) channels() string          { return string(k) + "channels" }
 func (k keys) wake() string              { return string(k) + "wake" }
+
+// allKeys matches every key of the instance.
+func allKeys(k keys) string { return string(k) + "*" }
 
 // shortTrace writes a trace id in 22 characters instead of 32: a thread is kept
 // for months. What is no hex stays as it is.

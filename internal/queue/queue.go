@@ -4,7 +4,8 @@
 // (backlog.go, threads.go). Judgements wait for Phoenix: due → leased →
 // confirmed, or dead (outbox.go). Beside them: what of Slack must be drawn anew
 // (redraw.go), how far each project was looked at (cursor.go), and small words
-// that are looked up once (words.go).
+// that are looked up once (words.go). What instances left that never come back
+// is removed (forget.go).
 //
 // Each step is one script in lua/, so a kill between two lines of Go loses
 // nothing; each may be sent twice, because the client retries. keys.go lists
@@ -13,9 +14,7 @@ package queue
 
 import (
 	"context"
-	"crypto/sha256"
 	"embed"
-	"encoding/base32"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -91,9 +90,7 @@ func New(c redis.UniversalClient, o Options) *Queue {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	sum := sha256.Sum256([]byte(o.Instance))
-	tag := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:4]))
-	q := &Queue{c: c, key: keys("sb:{" + tag + "}:"), opts: o}
+	q := &Queue{c: c, key: keysOf(o.Instance), opts: o}
 	if o.Registry != nil {
 		o.Registry.MustRegister(newCollector(q))
 	}
@@ -117,6 +114,7 @@ func (q *Queue) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	p := q.c.Pipeline()
+	p.SAdd(ctx, index, q.opts.Instance) // first: nothing is stored that Forget would not find
 	p.SetNX(ctx, q.key.layout(), Layout, 0)
 	p.SetNX(ctx, q.key.instance(), q.opts.Instance, 0)
 	got := p.Get(ctx, q.key.layout())
