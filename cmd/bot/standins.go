@@ -127,10 +127,11 @@ func mayForget(c config.Config, box *sandbox.Sandbox) error {
 }
 
 // gone recognises what earlier starts left behind: a local workspace and a
-// stand-in Phoenix never come back.
-func gone(instance string) bool {
+// stand-in Phoenix never come back. A real Phoenix does, and may lack judgements.
+func gone(instance string) (gone, phoenix bool) {
 	team, name, _ := strings.Cut(instance, "@")
-	return sandbox.LocalTeam(team) || sandbox.LocalPhoenix(name)
+	phoenix = sandbox.LocalPhoenix(name)
+	return phoenix || sandbox.LocalTeam(team), phoenix
 }
 
 // use tells the settings where stand-ins are, for the parts that want one.

@@ -9,6 +9,7 @@
 //	deliver.go  outbox → Phoenix
 //	redraw.go   state → what a card in Slack says
 //	expire.go   cards that nobody touched
+//	forget.go   what instances left that never come back
 //	check.go, preview.go   the commands of those names
 //	serve.go    probes, metrics, and Slack's HTTP mode
 //
@@ -46,13 +47,18 @@ type Settings struct {
 	Mount         func(http.Handler) // where given, takes what would be served there, and nothing is listened on
 	Retention     time.Duration
 	Routes        []review.Route
-	Rubrics       map[string]review.Rubric   // those that the configuration defines
-	PhoenixName   string                     // under which state is kept instead of Phoenix's address: one that begins anew there wants another
-	Gone          func(instance string) bool // instances that never come back; what they left in Redis goes
+	Rubrics       map[string]review.Rubric // those that the configuration defines
+	PhoenixName   string                   // under which state is kept instead of Phoenix's address: one that begins anew there wants another
+	Gone          Gone                     // nil: all that is in Redis stays
 	StandIns      []StandIn
 	Version       string
 	Log           *slog.Logger
 }
+
+// Gone says of an instance (Slack team and Phoenix, "T01TEST@phoenix.example:6006")
+// that it never comes back, so that what it left in Redis goes; and whether its
+// Phoenix is gone as well, so that nobody waits for the judgements there.
+type Gone func(instance string) (gone, phoenix bool)
 
 // StandIn is an outside part that is not the real one. The bot treats it like
 // any other; it only says so where operators look.
@@ -188,6 +194,9 @@ func Run(ctx context.Context, set Settings) error {
 	b.log.Info("ready", "version", set.Version, "team", b.identity.TeamName, "phoenix", set.Phoenix.Endpoint,
 		"routes", len(b.routes), "pid", os.Getpid())
 
+	if set.Gone != nil {
+		b.spawn(func() { b.forget(ctx) })
+	}
 	b.spawn(func() { b.wake(ctx) })
 	b.spawn(func() { b.deliver(ctx) })
 	b.spawn(func() { b.redrawing(ctx) })
