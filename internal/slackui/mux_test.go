@@ -356,25 +356,6 @@ func TestEnvelopesThatComeAgainAreHandledOnce(t *testing.T) {
 	}
 }
 
-func FuzzInteraction(f *testing.F) {
-	for _, p := range []any{tapPayload("up", encodeValue(testRef, "cafe0123"), "T1"), formPayload("x")} {
-		b, err := json.Marshal(p)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	f.Add([]byte(`{"type":"block_actions","actions":[{"action_id":"more","selected_option":null}]}`))
-	f.Add([]byte(`{"type":"view_submission","view":null}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m := NewMux(New(Options{APIURL: "http://127.0.0.1:1/"}), MuxOptions{Team: func() string { return "T1" }})
-		m.OnClick(Up, func(context.Context, Click) error { return nil })
-		m.OnSubmit(func(context.Context, Submit) (map[review.Field]string, error) { return nil, nil })
-		compact(m.interaction(context.Background(), b, time.Now(), false))
-		m.running.Wait()
-	})
-}
-
 func TestPace_FortyUpdatesAMinuteDoNotWaitAndMoreStayBelowFifty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace()
