@@ -21,7 +21,7 @@ endif
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 
-.PHONY: build doctor deps test lint vet fmt fmt-check test-old bench image schema clean distclean
+.PHONY: build doctor deps test lint vet fmt fmt-check page page-check pictures test-old bench image schema clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/spanbot ./cmd/bot
@@ -33,7 +33,7 @@ deps:
 	@scripts/deps
 
 # All that CI runs. The order puts the quick complaints first.
-test: deps fmt-check vet lint
+test: deps fmt-check page-check vet lint
 	go test -race -timeout 15m $(TESTFLAGS) ./...
 
 vet:
@@ -48,6 +48,18 @@ fmt:
 fmt-check:
 	@bad=$$(gofmt -l $$(scripts/gofiles)); \
 	if [ -n "$$bad" ]; then printf 'not formatted (make fmt):\n%s\n' "$$bad"; exit 1; fi
+
+# The page of the local workspace, from its sources; page-check fails when the
+# committed build is stale.
+page:
+	@scripts/page
+
+page-check: deps
+	@scripts/page --check
+
+# The pictures of the documentation, from the running product.
+pictures: deps
+	go run ./scripts/pictures
 
 # The contract of the Phoenix client and one click to annotation, on the oldest
 # server that Spanbot talks to and on one in the middle.

@@ -10,6 +10,9 @@ mkdir -p "$HOME" 2>/dev/null || export HOME="$CACHE/home"
 say() { printf '%s\n' "$*" >&2; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# emoji_font: can pages show emoji here?
+emoji_font() { [ -n "$(fc-list :lang=und-zsye 2>/dev/null)" ]; }
+
 # retry COMMAND...: three tries, for steps that use the network.
 retry() {
   local n

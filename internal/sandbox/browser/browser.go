@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -225,6 +226,10 @@ func (t *Tab) shown() string {
 	return "the page says:\n" + text
 }
 
+// front brings a tab before the others: input to one behind them is never
+// answered.
+var front = command(page.BringToFront, cdp.Empty{})
+
 // Wait waits until an element that matches the CSS selector is to be seen.
 func (t *Tab) Wait(selector string) {
 	t.tb.Helper()
@@ -250,18 +255,37 @@ func (t *Tab) Eventually(what, expression string) {
 	ask(t, what, chromedp.Poll[any](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
 }
 
-// Click clicks the first element that matches, when it is to be seen.
+// reach scrolls to the first element that matches, waits until nothing covers it
+// and it stands still, and returns its middle.
+const reach = `(async () => {
+	const frame = () => new Promise(done => setTimeout(done, 30));
+	for (let before = ""; ; await frame()) {
+		const e = document.querySelector(%q);
+		if (!e) continue;
+		e.scrollIntoView({ block: "nearest", inline: "nearest" });
+		const r = e.getBoundingClientRect();
+		const at = [r.x + r.width / 2, r.y + r.height / 2];
+		const top = document.elementFromPoint(...at);
+		const still = before === String(at);
+		before = String(at);
+		if (still && r.width > 0 && r.height > 0 && !e.disabled && (e === top || e.contains(top) || e.closest("label")?.contains(top))) return at;
+	}
+})`
+
+// Click clicks the first element that matches, when it can be reached.
 func (t *Tab) Click(selector string) {
 	t.tb.Helper()
-	t.run("click "+selector,
-		chromedp.ScrollIntoView(chromedp.CSS(selector)),
-		chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	t.run("look at a tab", front)
+	at := ask(t, "reach "+selector, chromedp.Evaluate[[]float64](fmt.Sprintf(reach, selector)+"()", awaited))
+	t.run("click "+selector, chromedp.MouseClickXY(at[0], at[1]))
 }
+
+func awaited(p *runtime.EvaluateParams) { p.AwaitPromise = new(true) }
 
 // Type types into a field, in place of what is in it.
 func (t *Tab) Type(selector, text string) {
 	t.tb.Helper()
-	t.run("type into "+selector, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	t.Click(selector)
 	ask(t, "select all of "+selector, chromedp.Evaluate[any](fmt.Sprintf(`document.querySelector(%q).select?.(), 0`, selector)))
 	t.run("type into "+selector, chromedp.KeyEvent(kb.Delete), chromedp.SendKeys(chromedp.CSS(selector), text))
 }
@@ -269,7 +293,7 @@ func (t *Tab) Type(selector, text string) {
 // Key presses a key, such as kb.Escape, wherever the focus is.
 func (t *Tab) Key(key string) {
 	t.tb.Helper()
-	t.run("press a key", chromedp.KeyEvent(key))
+	t.run("press a key", front, chromedp.KeyEvent(key))
 }
 
 // Text is an element's text.
@@ -287,5 +311,6 @@ func Eval[T any](t *Tab, expression string) T {
 // Picture is what is to be seen now, as PNG.
 func (t *Tab) Picture() []byte {
 	t.tb.Helper()
+	t.run("look at a tab", front)
 	return ask(t, "take a picture", chromedp.CaptureScreenshot())
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
 )
 
-const page = `<!doctype html><meta charset=utf-8><meta name=viewport content="width=device-width"><link rel=icon href="data:,"><title>t</title>
+const document = `<!doctype html><meta charset=utf-8><meta name=viewport content="width=device-width"><link rel=icon href="data:,"><title>t</title>
 <input id=i value=old><button id=b onclick="out.innerText=i.value">go</button><p id=out></p>%s`
 
 // What a tab is for: it types, clicks and reads, and it does not keep quiet
 // about an error in the console or a request to elsewhere.
 func TestTab(t *testing.T) {
 	more := ""
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, page, more) }))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, document, more) }))
 	defer srv.Close()
 	b := Start(t)
 

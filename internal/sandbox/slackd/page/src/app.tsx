@@ -22,7 +22,7 @@ export function App() {
     const user = hello.users.some((u) => u.id === place.user && !u.is_bot) ? place.user : hello.me;
     const narrow = matchMedia("(max-width: 720px)").matches;
     if (user !== place.user || (place.where && !known) || (!place.where && !narrow)) {
-      const where = known ? place.where : channels[0]?.id ?? "";
+      const where = known ? place.where : narrow ? "" : channels[0]?.id ?? "";
       history.replaceState(null, "", format({ ...place, user, where, thread: known ? place.thread : "" }) + (place.at && known ? "/at/" + place.at : ""));
       dispatchEvent(new HashChangeEvent("hashchange"));
     }

@@ -22,7 +22,7 @@ function valuesOf(view: View, typed: Values): Values {
   const out: Values = {};
   for (const b of view.blocks) {
     for (const e of [b.element, b.accessory, ...(b.elements ?? [])]) {
-      if (!e?.action_id || /button|overflow|image/.test(e.type)) continue;
+      if (!e?.action_id || e.type === "button" || e.type === "overflow" || e.type === "image" || e.type === "feedback_buttons") continue;
       (out[b.block_id] ??= {})[e.action_id] = typed[b.block_id]?.[e.action_id] ?? initial(e);
     }
   }

@@ -1,0 +1,96 @@
+// Command pictures takes the pictures of the documentation from the running
+// product, with nothing configured: make pictures.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/spanbot/spanbot/internal/sandbox/browser"
+	"github.com/spanbot/spanbot/internal/sandbox/rig"
+)
+
+func main() {
+	_ = os.Setenv("SPANBOT_TEST_REQUIRE", "all") // a missing part is said, not skipped
+	if err := rig.Program(take); err != nil {
+		fmt.Fprintln(os.Stderr, "pictures:", err)
+		os.Exit(1)
+	}
+}
+
+// The looks of the pictures.
+var (
+	laptop = browser.Look{Width: 1180, Height: 760, Scale: 1.5}
+	night  = browser.Look{Width: 1180, Height: 760, Scale: 1.5, Dark: true}
+	phone  = browser.Look{Width: 390, Height: 780, Scale: 2, Touch: true}
+)
+
+func take(tb rig.TB) {
+	root := rig.Root(tb)
+	binary := filepath.Join(root, ".cache", "pictures", "spanbot")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/bot")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("go build: %v\n%s", err, out)
+	}
+	save := func(name string, t *browser.Tab) {
+		path := filepath.Join(root, "docs", "pictures", name+".png")
+		if err := os.WriteFile(path, t.Picture(), 0o600); err != nil {
+			tb.Fatalf("%v", err)
+		}
+		fmt.Println(path)
+	}
+	bot := rig.Bot(tb, binary)
+	chromium := browser.Start(tb)
+
+	ana := chromium.Workspace(bot.Workspace, "Ana", laptop)
+	ben := chromium.Workspace(bot.Workspace, "Ben", laptop)
+	chen := chromium.Workspace(bot.Workspace, "Chen", phone)
+	ana.Eventually("all cards are there", `document.querySelectorAll('[data-testid^="message-"] [data-action-id="up"]').length >= 8`)
+
+	// A day's work: two judge, one writes.
+	for i, words := range []string{"ferry", "parcel"} {
+		card := ana.Card(words)
+		ana.Tap(card, []string{"up", "down"}[i])
+		ana.Says(card, "Ana")
+		ben.Tap(card, "up")
+		ana.Says(card, "Ben")
+	}
+	card := ana.Card("")
+	ana.Tap(card, "down")
+	ana.Says(card, "Ana")
+	save("card", ana.Tab)
+
+	ana.Tap(card, "annotate")
+	ana.Wait(`[data-testid="modal"] [data-block-id="score"]`)
+	ana.Type(`[data-testid="modal"] [data-block-id="explanation"]`, "It rhymes, and the fact is wrong.")
+	save("form", ana.Tab)
+	ana.Key(kb.Escape)
+	ana.Gone(`[data-testid="modal"]`)
+
+	trace := ana.Card("ferry")
+	ana.Tap(trace, "trace")
+	ana.Click(strings.Replace(trace, "message-", "thread-open-", 1))
+	ana.Says(`[data-testid="thread"]`, "vector_lookup")
+	save("thread", ana.Tab)
+	ana.Click(`[data-testid="thread-close"]`)
+
+	ana.Click(`[data-testid="home"]`)
+	ana.Wait(`[data-testid="home-view"]`)
+	save("home", ana.Tab)
+
+	chen.Tap(chen.Card(""), "annotate")
+	chen.Wait(`[data-testid="modal"]`)
+	save("phone", chen.Tab)
+
+	save("dark", chromium.Workspace(bot.Workspace, "Chen", night).Tab)
+
+	px := chromium.Open(bot.Phoenix.URL+"/", laptop)
+	px.Says("main", "correct")
+	save("phoenix", px)
+}
