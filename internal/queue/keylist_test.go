@@ -145,6 +145,8 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 				lifetime[kind] = "retention"
 			case strings.HasSuffix(rest, " two intervals"):
 				lifetime[kind] = "two intervals"
+			case strings.HasSuffix(rest, " two days"):
+				lifetime[kind] = "two days"
 			default:
 				lifetime[kind] = "none"
 			}
@@ -164,6 +166,8 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 			switch lifetime[kind] {
 			case "retention":
 				ok = ttl > q.opts.Retention-time.Hour && ttl <= 2*q.opts.Retention
+			case "two days":
+				ok = ttl > 47*time.Hour && ttl <= 48*time.Hour
 			case "two intervals":
 				ok = ttl > time.Minute && ttl <= 3*time.Minute
 			case "none":

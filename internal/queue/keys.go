@@ -43,6 +43,7 @@ import (
 //	cursor:<route>:<project>  HASH    mark, low, oldest
 //	slot:<route>              STRING  "number:token" of the last slot      two intervals
 //	rubric:<hash>             STRING  review.Rubric, JSON                  retention
+//	mine:<user>               ZSET    "<route>|<trace>|<span>[|trace]" -> ms; what they judged  two days
 //	names                     HASH    user id -> "<unix seconds> <name>"
 //	channels                  HASH    "#name" -> channel id
 //	wake                      pub/sub channel
@@ -103,6 +104,7 @@ func (k keys) cursor(route, project string) string {
 }
 func (k keys) slot(route string) string  { return string(k) + "slot:" + route }
 func (k keys) rubric(hash string) string { return string(k) + "rubric:" + hash }
+func (k keys) mine(user string) string   { return string(k) + "mine:" + user }
 func (k keys) names() string             { return string(k) + "names" }
 func (k keys) channels() string          { return string(k) + "channels" }
 func (k keys) wake() string              { return string(k) + "wake" }

@@ -70,7 +70,8 @@ type Step struct {
 	// Put puts judgements into the outbox, due now. A newer one replaces an
 	// older one of the same Key, a dead one too. While that one is leased the
 	// new one becomes due when the lease is given back or ends, so that the old
-	// one cannot overtake it on the way to Phoenix.
+	// one cannot overtake it on the way to Phoenix. All are of one reviewer, of
+	// whom it is noted what they judged, or took back, and when (JudgedBy).
 	Put []review.Judgement
 	// Keep keeps the whole text of a reviewer's own judgement for the form;
 	// Forget removes it.
@@ -100,8 +101,17 @@ type effects struct {
 	Shut   []string `json:"shut,omitempty"`
 	Redraw [][2]any `json:"redraw,omitempty"`
 	Claim  []any    `json:"claim,omitempty"`
+	Mine   []any    `json:"mine,omitempty"` // member, ms of the click or 0, ms to keep, how many to keep
 	Set    int      `json:"set"` // how many of the keys behind the fixed ones are set; the rest are deleted
 	Wake   bool     `json:"wake,omitempty"`
+}
+
+// reviewer is whose judgements the step puts; "" for none.
+func (s Step) reviewer() string {
+	if len(s.Put) == 0 {
+		return ""
+	}
+	return s.Put[0].Reviewer.ID
 }
 
 // changeTries bounds the races one change may lose: with a hundred people on
@@ -139,7 +149,7 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 	keys := []string{
 		q.key.thread(route, trace), q.key.open(route), q.key.due(), q.key.body(), q.key.turn(), q.key.lease(),
 		q.key.tries(), q.key.dead(), q.key.redraw(), q.key.redrawing(), q.key.remark(), q.key.claimed(route), q.key.claims(route),
-		q.key.routes(), q.key.seq(),
+		q.key.routes(), q.key.seq(), q.key.mine(s.reviewer()),
 	}
 	e := effects{TTL: q.opts.Retention.Milliseconds()}
 	var sets, dels []string
@@ -180,6 +190,9 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 			return false, err
 		}
 		e.Put, e.Wake = append(e.Put, [3]any{j.Key(), string(b), millis(j.At)}), true
+	}
+	if len(s.Put) > 0 {
+		e.Mine = mine(s.Put[0])
 	}
 	for _, j := range s.Keep {
 		b, err := encodeJudgement(j, after.Project)

@@ -14,7 +14,8 @@
 -- KEYS[13]  claims     HASH   "<trace>:<span>" -> claim, JSON with its turn in "t"
 -- KEYS[14]  routes     SET    route names
 -- KEYS[15]  seq        STRING last fencing token
--- KEYS[16..] the keys to set to ARGV[6..], as many as the effects say, then those to delete
+-- KEYS[16]  mine       ZSET   what the reviewer of this change judged -> ms; untouched without e.mine
+-- KEYS[17..] the keys to set to ARGV[6..], as many as the effects say, then those to delete
 -- ARGV[1]   the thread as it was read; "" when there was none
 -- ARGV[2]   the thread as it shall be
 -- ARGV[3]   the effects, JSON (threads.go)
@@ -44,8 +45,8 @@ redis.call('SADD', KEYS[14], ARGV[5])
 for _, o in ipairs(e.open or {}) do redis.call('ZADD', KEYS[2], o[2], o[1]) end
 for _, m in ipairs(e.shut or {}) do redis.call('ZREM', KEYS[2], m) end
 
-for i = 16, #KEYS do
-  local value = i - 16 < e.set and ARGV[6 + i - 16]
+for i = 17, #KEYS do
+  local value = i - 17 < e.set and ARGV[6 + i - 17]
   if value then redis.call('SET', KEYS[i], value, 'PX', e.ttl) else redis.call('DEL', KEYS[i]) end
 end
 
@@ -62,6 +63,18 @@ for _, p in ipairs(e.put or {}) do
     local ends = lease and tonumber(string.match(lease, ':(%d+)$'))
     -- One that is on its way to Phoenix must come back first.
     if not ends or ends <= now then redis.call('ZADD', KEYS[3], now, id) end
+  end
+end
+
+if e.mine then
+  local what, at, keep, most = e.mine[1], e.mine[2], e.mine[3], e.mine[4]
+  if at == 0 then
+    redis.call('ZREM', KEYS[16], what)
+  else
+    redis.call('ZADD', KEYS[16], at, what)
+    redis.call('ZREMRANGEBYSCORE', KEYS[16], '-inf', at - keep)
+    redis.call('ZREMRANGEBYRANK', KEYS[16], 0, -most - 1)
+    redis.call('PEXPIRE', KEYS[16], keep)
   end
 end
 
