@@ -24,6 +24,8 @@ const (
 	pidFile    = "redis.pid"   // of the server, written by it
 	logFile    = "redis.log"
 	socketFile = "redis.sock"
+	aofFolder  = "appendonlydir"  // what is stored, since Redis 7.0 and in every Valkey
+	aofFile    = "appendonly.aof" // before
 )
 
 // maxSocket is the longest path of a socket: sun_path takes 104 bytes on the
@@ -190,6 +192,25 @@ func (f *folder) clear(ctx context.Context) (found bool, err error) {
 		who = fmt.Sprintf("the server, process %d,", pid)
 	}
 	return true, fmt.Errorf("%s that an earlier start left behind still uses the data folder %s and does not stop when asked (%s): end it, then start again", who, f.dir, said)
+}
+
+// readBy refuses a server that would pass over what is stored: before 7.0 none
+// knows of the folder that holds it since, and begins with nothing.
+func (f *folder) readBy(what, info string) error {
+	major, _, _ := strings.Cut(field(info, "redis_version"), ".")
+	n, err := strconv.Atoi(major)
+	if _, missing := os.Stat(f.file(aofFolder)); err != nil || n >= 7 || missing != nil {
+		return nil
+	}
+	return fmt.Errorf("%s cannot read what is stored in %s, which a newer program wrote; nothing there was changed. Start the newer one (7.0 or later), or move the folder away to begin without it", what, f.dir)
+}
+
+// sweep removes what such a server made before it was refused.
+func (f *folder) sweep() {
+	old, err := os.Stat(f.file(aofFile))
+	if _, missing := os.Stat(f.file(aofFolder)); err == nil && missing == nil && old.Size() == 0 {
+		_ = os.Remove(f.file(aofFile)) // empty, and in nobody's way when it stays
+	}
 }
 
 // flock opens a file and locks it, or fails at once with EWOULDBLOCK.

@@ -122,6 +122,7 @@ func (k *keeper) start(ctx context.Context) (what string, err error) {
 	what, err = k.ready(ctx, c)
 	if err != nil {
 		_ = c.stop()
+		k.folder.sweep()
 		return "", err
 	}
 	k.child = c
@@ -137,7 +138,10 @@ func (k *keeper) ready(ctx context.Context, c *child) (what string, err error) {
 		if err == nil {
 			// INFO answers while the data is loaded, PING does not.
 			if _, err = ask(k.folder.socket, time.Second, "PING"); err == nil {
-				return identify(info)
+				if what, err = identify(info); err == nil {
+					err = k.folder.readBy(what, info)
+				}
+				return what, err
 			}
 		}
 		if loading(err) {
@@ -185,6 +189,9 @@ func (k *keeper) watch(ctx context.Context) {
 		}
 		err := fmt.Errorf("%s ended by itself (%s); its last words in %s: %q. It is started again", filepath.Base(k.program), c.cmd.ProcessState, k.out.path, k.out.lastWords())
 		for {
+			if ctx.Err() != nil {
+				return
+			}
 			k.set(err)
 			k.log.Error("the queue's server is not there and is started again", "wait", wait, "error", err)
 			select {

@@ -321,6 +321,43 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+// Redis 6.2 would begin with nothing beside what 7.0 stored, in silence.
+func TestFolder_IsNotGivenToAProgramThatPassesOverWhatIsStored(t *testing.T) {
+	const redis6, redis7, valkey = "redis_version:6.2.5\r\n", "redis_version:7.0.15\r\n", "redis_version:7.2.4\r\nvalkey_version:8.1.3\r\n"
+	f := &folder{dir: t.TempDir()}
+	for _, info := range []string{redis6, redis7, valkey} {
+		if err := f.readBy("redis-server", info); err != nil {
+			t.Errorf("an empty folder: %v", err)
+		}
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(f.file(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := func(name string) bool { _, err := os.Stat(f.file(name)); return err == nil }
+	write(aofFile, "")
+	if f.sweep(); !there(aofFile) {
+		t.Error("the file of a server before 7.0 was removed")
+	}
+	if err := os.Mkdir(f.file(aofFolder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for info, refused := range map[string]bool{redis6: true, redis7: false, valkey: false} {
+		if err := f.readBy("redis-server", info); (err != nil) != refused || refused && !strings.Contains(err.Error(), f.dir) {
+			t.Errorf("%q: %v; want refused: %v", info, err, refused)
+		}
+	}
+	if f.sweep(); there(aofFile) {
+		t.Error("what the refused server made is still there")
+	}
+	write(aofFile, "*1")
+	if f.sweep(); !there(aofFile) {
+		t.Error("a file with something in it was removed")
+	}
+}
+
 func TestFind_PrefersValkeyAndLeavesOutWhatCannotRun(t *testing.T) {
 	a, b, c := t.TempDir(), t.TempDir(), t.TempDir()
 	write := func(dir, name string, mode os.FileMode) string {
