@@ -147,15 +147,16 @@ func weight(p piece) int {
 
 // unread is what was cut while the span was read.
 func (v DetailsView) unread() int {
-	n := v.Span.Exception.More
-	if len(v.Span.Asked) == 0 { // else the messages are the input
-		n += v.Span.Input.More
+	s := once(v.Span)
+	n := s.Exception.More
+	if len(s.Asked) == 0 { // else the messages are the input
+		n += s.Input.More
 	}
-	if len(v.Span.Answered) == 0 {
-		n += v.Span.Output.More
+	if len(s.Answered) == 0 {
+		n += s.Output.More
 	}
-	calls := slices.Clone(v.Span.ToolCalls)
-	for _, list := range [][]review.Message{v.Span.Asked, v.Span.Answered} {
+	calls := slices.Clone(s.ToolCalls)
+	for _, list := range [][]review.Message{s.Asked, s.Answered} {
 		for _, m := range list {
 			n += m.Content.More
 			calls = append(calls, m.ToolCalls...)
@@ -164,10 +165,32 @@ func (v DetailsView) unread() int {
 	for _, c := range calls {
 		n += c.Arguments.More
 	}
-	for _, d := range v.Span.Documents {
+	for _, d := range s.Documents {
 		n += d.Content.More
 	}
 	return n
+}
+
+// once leaves out what a span says twice: a tool's input is the arguments of
+// its call, and an exception's text mostly is the status message, too.
+func once(s review.Span) review.Span {
+	for i, c := range s.ToolCalls {
+		// Reading may have cut one of them shorter.
+		if c.Arguments.Len() != s.Input.Len() || !strings.HasPrefix(s.Input.Head, c.Arguments.Head) {
+			continue
+		}
+		s.ToolCalls = slices.Clone(s.ToolCalls)
+		s.ToolCalls[i].Arguments, s.Input = s.Input, review.Text{}
+		break
+	}
+	message, exception := strings.TrimSpace(s.StatusMessage), strings.TrimSpace(s.Exception.Head)
+	switch {
+	case strings.Contains(exception, message):
+		s.StatusMessage = ""
+	case s.Exception.More == 0 && strings.Contains(message, exception):
+		s.Exception = review.Text{}
+	}
+	return s
 }
 
 // pieces is everything there is to read, in the order in which it happened.
@@ -188,7 +211,7 @@ func (v DetailsView) pieces() []piece {
 			out = append(out, piece{title, part, t.JSON})
 		}
 	}
-	s := v.Span
+	s := once(v.Span)
 	if t := v.Rubric.Instructions; strings.TrimSpace(t) != "" {
 		add("Instructions", review.Text{Head: t})
 	}
@@ -230,8 +253,12 @@ func (v DetailsView) pieces() []piece {
 		add("Output", s.Output)
 	}
 	if s.Failed() {
-		add("Error", review.Text{Head: s.StatusMessage})
-		add("Exception", s.Exception)
+		title := "Error"
+		if s.StatusMessage != "" {
+			add(title, review.Text{Head: s.StatusMessage})
+			title = "Exception"
+		}
+		add(title, s.Exception)
 	}
 	if len(v.Trace.Spans) > 1 {
 		out = append(out, v.outline())

@@ -107,8 +107,12 @@ func (v OutlineView) line(n review.Node) string {
 	}
 	l := strings.Join(parts, " · ")
 	out := n.Span.Output
-	if a := n.Span.Answer(); a != nil && !a.Content.Empty() {
-		out = a.Content
+	if a := n.Span.Answer(); a != nil {
+		// One that only calls tools has no words, and its raw output is the
+		// provider's own JSON.
+		if out = a.Content; out.Empty() {
+			out = review.Text{Head: calls(a.ToolCalls)}
+		}
 	}
 	if out.Empty() && n.Span.Failed() {
 		out = review.Text{Head: n.Span.StatusMessage}
@@ -117,6 +121,19 @@ func (v OutlineView) line(n review.Node) string {
 		l += " → " + line(out.Head, min(room, 40))
 	}
 	return line2(l, outlineWidth+30)
+}
+
+// calls names the tools that a model called: "search(…), lookup(…)".
+func calls(list []review.ToolCall) string {
+	names := make([]string, len(list))
+	for i, c := range list {
+		names[i] = line(c.Name, 40)
+		if names[i] == "" {
+			names[i] = "tool"
+		}
+		names[i] += "(…)"
+	}
+	return strings.Join(names, ", ")
 }
 
 // line2 bounds a line without folding its leading blanks.
