@@ -139,6 +139,20 @@ func TestDemo_ThreadDarkAndNarrow(t *testing.T) {
 	w.Eventually("it is light", `document.documentElement.dataset.theme === "light"`)
 }
 
+func TestDemo_HomeAndCommand(t *testing.T) {
+	b := demo(t)
+	w := browser.Start(t).Workspace(b.Workspace, "Chen", browser.Look{})
+	card := w.Card("")
+	w.Tap(card, "up")
+	w.Says(card, "Chen")
+	w.Type(`[data-testid="composer"]`, "/spanbot status")
+	w.Key(kb.Enter)
+	w.Eventually("the bot answers the command", `[...document.querySelectorAll('[data-testid^="message-"]')].some(m => m.innerText.includes("Only visible to you") && m.innerText.includes("Phoenix"))`)
+	w.Click(`[data-testid="home"]`)
+	w.Says(`[data-testid="home-view"]`, "llm-reviews")
+	w.Says(`[data-testid="home-view"]`, "correct")
+}
+
 // Each start is a new workspace and a new Phoenix: what the kept queue remembers
 // of the last one neither delays the first card nor comes back.
 func TestDemo_StartsAreAlike(t *testing.T) {

@@ -10,6 +10,7 @@
 //	redraw.go   state → what a card in Slack says
 //	expire.go   cards that nobody touched
 //	forget.go   what instances left that never come back
+//	home.go     a reviewer's App Home, and /spanbot status
 //	check.go, preview.go   the commands of those names
 //	serve.go    probes, metrics, and Slack's HTTP mode
 //
@@ -107,6 +108,7 @@ type Bot struct {
 	drawn    *recent[string, drawing]   // what each message said when we last drew it
 	details  *recent[string, wholeSpan] // spans that someone is paging through
 	projects projects
+	homes    homes
 	kick     signal // a judgement went into the outbox
 	redraw   signal // a card wants to be redrawn
 
@@ -164,7 +166,7 @@ func Run(ctx context.Context, set Settings) error {
 	for _, s := range set.StandIns {
 		b.metrics.standIn.WithLabelValues(s.Part).Set(1)
 	}
-	b.rubrics.bot, b.names = b, newNames(b)
+	b.rubrics.bot, b.names, b.homes = b, newNames(b), newHomes()
 	for _, r := range set.Routes {
 		b.routes = append(b.routes, newRoute(b, r))
 	}

@@ -29,6 +29,8 @@ func (b *Bot) handle() {
 	b.mux.OnClick(slackui.Page, b.turnPage)
 	b.mux.OnClick(slackui.Trace, b.showTrace)
 	b.mux.OnSubmit(b.submit)
+	b.mux.OnHome(b.openHome)
+	b.mux.OnStatus(b.status)
 }
 
 // thumb stores a 👍 or 👎. It only talks to Redis, so it answers in
@@ -129,6 +131,7 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, again bool) error {
 		b.metrics.judged(j, "accepted")
 		b.kick.send()
 		b.redraw.send()
+		b.touchHome(j.Reviewer)
 		return nil
 	case review.Down, review.Unsure, review.Busy:
 		if err := b.keepDirect(ctx, j, err); err != nil {
@@ -216,6 +219,7 @@ func (b *Bot) withdraw(ctx context.Context, c slackui.Click) error {
 	b.metrics.judged(j, "accepted")
 	b.kick.send()
 	b.redraw.send()
+	b.touchHome(j.Reviewer)
 	b.later(func(ctx context.Context) error {
 		return b.slack.UpdateView(ctx, c.ViewID, "", slackui.DrawNote("Withdrawn", "Your judgement was taken back and is being deleted in Phoenix. You can close this window."))
 	})

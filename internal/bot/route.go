@@ -27,6 +27,7 @@ type route struct {
 	projectID string
 	channel   slackui.Channel
 	checked   time.Time         // when all of the above was last found good
+	polled    time.Time         // when Phoenix was last looked at with success
 	problems  map[string]string // what each step of the route waits for; each is said once
 	settled   map[string]int64
 }
@@ -186,6 +187,9 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	if err == nil {
 		if err = r.poll(ctx); err == nil {
 			r.goesOn("poll")
+			r.mu.Lock()
+			r.polled = time.Now()
+			r.mu.Unlock()
 		} else if ctx.Err() == nil {
 			_ = r.waits("poll", "Phoenix", err)
 		}

@@ -104,9 +104,10 @@ func (q *Queue) Add(ctx context.Context, route string, max int, finds []Find) (a
 
 // Counts says how much of a route waits.
 type Counts struct {
-	Backlog int // found, no place yet
-	Claimed int // on the way to Slack
-	Open    int // cards that wait for a reviewer
+	Backlog int       // found, no place yet
+	Claimed int       // on the way to Slack
+	Open    int       // cards that wait for a reviewer
+	Oldest  time.Time // when the oldest of these was posted; zero without any
 }
 
 // Waiting counts what waits in a route.
@@ -115,10 +116,15 @@ func (q *Queue) Waiting(ctx context.Context, route string) (Counts, error) {
 	defer cancel()
 	p := q.c.Pipeline()
 	b, c, o := p.ZCard(ctx, q.key.backlog(route)), p.ZCard(ctx, q.key.claimed(route)), p.ZCard(ctx, q.key.open(route))
+	first := p.ZRangeWithScores(ctx, q.key.open(route), 0, 0)
 	if _, err := p.Exec(ctx); err != nil {
 		return Counts{}, failed("count what waits in "+route, err)
 	}
-	return Counts{int(b.Val()), int(c.Val()), int(o.Val())}, nil
+	n := Counts{Backlog: int(b.Val()), Claimed: int(c.Val()), Open: int(o.Val())}
+	if z := first.Val(); len(z) > 0 {
+		n.Oldest = time.UnixMilli(int64(z[0].Score))
+	}
+	return n, nil
 }
 
 // Claim is one span on its way to Slack, held by one replica for a while.

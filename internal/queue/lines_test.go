@@ -36,6 +36,10 @@ func TestBacklog_NewestFirstUpToMaxOpen(t *testing.T) {
 			t.Errorf("a freed place gives %+v %v; want row 3", c, ok)
 		}
 		n, err := q.Waiting(t.Context(), "r")
+		if age := time.Since(n.Oldest); age < 0 || age > time.Minute {
+			t.Errorf("the oldest open card was posted %s ago", age)
+		}
+		n.Oldest = time.Time{}
 		if err != nil || n != (Counts{Backlog: 2, Claimed: 1, Open: 1}) {
 			t.Errorf("Waiting = %+v %v", n, err)
 		}

@@ -23,6 +23,8 @@ const (
 	actionMore = "more" // the overflow menu: the option's value names the action
 	actionOpen = "open" // a link; Slack reports the tap all the same
 
+	actionRefresh = "refresh" // draws the App Home anew
+
 	blockJudge   = "judge"
 	blockIO      = "io"
 	blockTarget  = "target"

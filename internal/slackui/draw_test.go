@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,11 @@ func TestDrawings(t *testing.T) {
 		"details":          DrawDetails(DetailsView{Ref: testRef, Rubric: instructed, Project: "p", Span: ragSpan(), Trace: bigTrace(50), Phoenix: "https://phoenix.example.com", Now: drawnAt}),
 		"details_lost":     DrawDetails(DetailsView{Ref: testRef, Span: review.Span{Output: review.Text{Head: "what the card kept"}}, Note: "Phoenix does not answer."}),
 		"wait":             DrawWait("Details"),
+		"home_fresh":       DrawHome(HomeView{Version: "1.2.3", Routes: []HomeRoute{{Name: "main", Channel: "C1"}, {Name: "billing", Why: "project billing: it does not exist yet"}}}),
+		"home_busy": DrawHome(HomeView{Version: "1.2.3", OnWay: 2, Total: 1203,
+			Routes: []HomeRoute{{Name: "main", Channel: "C1", Open: 12, Waiting: 1340, Oldest: drawnAt.Add(-26 * time.Hour)}, {Name: "a", Channel: "C2", Open: 1, Oldest: drawnAt}, {Name: "b", Channel: "C3", Waiting: 3}},
+			Labels: []HomeCount{{"👍 correct", 900}, {"👎 incorrect", 303}},
+			Judged: []HomeJudged{{"👎 incorrect", "Why is the sky <blue> & @here?  →  Because.", "https://x.slack.com/archives/C1/p1758000000000100", drawnAt}, {"📝 0.25", "", "", drawnAt.Add(-time.Minute)}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := json.MarshalIndent(got, "", " ")
@@ -176,6 +182,17 @@ func valid(t fataler, drawn any) {
 		for _, s := range mrkdwnOf(b) {
 			harmless(t, s)
 		}
+	case slack.HomeTabViewRequest:
+		b, err := json.Marshal(m)
+		if err != nil {
+			t.Fatalf("marshal: %v", err)
+		}
+		if p := blockkit.ValidateHome(b); len(p) > 0 {
+			t.Fatalf("Slack would refuse the App Home: %v\n%s", p, b)
+		}
+		for _, s := range mrkdwnOf(b) {
+			harmless(t, ourChannel.ReplaceAllString(s, ""))
+		}
 	case slack.ModalViewRequest:
 		b, err := json.Marshal(m)
 		if err != nil {
@@ -192,6 +209,9 @@ func valid(t fataler, drawn any) {
 		}
 	}
 }
+
+// ourChannel is a link to a channel, which only the App Home has.
+var ourChannel = regexp.MustCompile(`<#C[0-9A-Z]+>`)
 
 // mrkdwnOf finds every text that Slack parses.
 func mrkdwnOf(b []byte) (out []string) {

@@ -75,7 +75,7 @@ func (m *Mux) request(ctx context.Context, contentType string, body []byte, rece
 	case form.Has("payload"):
 		return m.interaction(ctx, []byte(form.Get("payload")), received, false)
 	case form.Has("command"):
-		return m.command(form.Get("text"))
+		return m.command(ctx, form.Get("text"), received)
 	}
 	m.c.metrics.refused.WithLabelValues("unknown_type").Inc()
 	return nil

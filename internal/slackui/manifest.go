@@ -35,8 +35,8 @@ features:
 {{- if .HTTPURL}}
       url: {{.HTTPURL}}/slack/commands
 {{- end}}
-      description: What Spanbot is and how to judge a card
-      usage_hint: help
+      description: How Spanbot is doing, and how to judge a card
+      usage_hint: status | help
       should_escape: false
 oauth_config:
   scopes:

@@ -5,11 +5,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,6 +70,8 @@ type Mux struct {
 	log       *slog.Logger
 	clicks    map[Action]func(context.Context, Click) error
 	submit    func(context.Context, Submit) (map[review.Field]string, error)
+	home      func(context.Context, review.Reviewer) error
+	status    func(context.Context) StatusView
 	seen      *seen
 	workers   chan struct{}
 	running   sync.WaitGroup
@@ -234,6 +234,10 @@ func refusal(text string) error { return &review.Error{Kind: review.Denied, Text
 func (m *Mux) click(ctx context.Context, p payload, who review.Reviewer, received time.Time, again bool) any {
 	for _, a := range p.Actions {
 		c := Click{Action: Action(a.ActionID), Reviewer: who, Trigger: p.Trigger, Received: received, At: slackTime(a.TS), Again: again, responseURL: p.URL}
+		if a.ActionID == actionRefresh {
+			m.showHome(who.ID)
+			continue
+		}
 		value := a.Value
 		if a.Selected != nil {
 			value = a.Selected.Value
@@ -417,32 +421,43 @@ func (s *seen) first(id string) (*handled, bool) {
 	return h, true
 }
 
-// command answers the slash command.
-func (m *Mux) command(text string) any {
-	text = strings.TrimSpace(strings.ToLower(text))
-	help := "Spanbot posts spans of your LLM application here. Tap 👍 or 👎 on a card, or *Annotate…* for a score and a few words; what you say is stored in Phoenix. Behind ⋯: the whole text, the trace, and *Skip*."
-	if m.opts.Version != "" {
-		help += "\nVersion " + escape(m.opts.Version) + "."
-	}
-	if text != "" && text != "help" {
-		help = fmt.Sprintf("“%s” is not known; there is `help`.\n%s", escape(firstWords(text)), help)
-	}
-	return map[string]any{"response_type": "ephemeral", "text": help}
-}
-
-func firstWords(s string) string { s, _ = review.CutWords(s, 40); return s }
-
-// event answers an event of the Events API; Spanbot asks for none yet that it
-// would have to act on.
+// event answers an event of the Events API.
 func (m *Mux) event(raw []byte) any {
 	var e struct {
 		Type      string `json:"type"`
 		Challenge string `json:"challenge"`
+		TeamID    string `json:"team_id"`
+		Event     struct {
+			Type string `json:"type"`
+			User string `json:"user"`
+			Tab  string `json:"tab"`
+		} `json:"event"`
 	}
-	if json.Unmarshal(raw, &e) == nil && e.Type == "url_verification" {
+	if json.Unmarshal(raw, &e) != nil {
+		m.c.metrics.refused.WithLabelValues("malformed").Inc()
+		return nil
+	}
+	switch {
+	case e.Type == "url_verification":
 		return map[string]string{"challenge": e.Challenge}
+	case e.Event.Type == "app_home_opened" && e.Event.Tab != "messages":
+		if ours := m.opts.Team(); e.TeamID == "" || ours == "" || e.TeamID == ours {
+			m.showHome(e.Event.User)
+		}
 	}
 	return nil
+}
+
+// recovered ends a panic of what runs beside the ack.
+func (m *Mux) recovered(kind string) {
+	if p := recover(); p != nil {
+		m.panicked(kind, p)
+	}
+}
+
+func (m *Mux) panicked(kind string, p any) {
+	m.c.metrics.refused.WithLabelValues("panic").Inc()
+	m.log.Error("a handler panicked", "kind", kind, "panic", p, "stack", string(debug.Stack()))
 }
 
 // compact is the ack as bytes, nil for an empty one.

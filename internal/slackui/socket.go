@@ -128,7 +128,7 @@ func (m *Mux) handle(ctx context.Context, kind string, raw json.RawMessage, rece
 			Text string `json:"text"`
 		}
 		_ = json.Unmarshal(raw, &c) // without text it is a call for help
-		return m.command(c.Text)
+		return m.command(ctx, c.Text, received)
 	case "events_api":
 		return m.event(raw)
 	}
