@@ -21,7 +21,7 @@ endif
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 
-.PHONY: build doctor deps test lint vet fmt fmt-check page page-check pictures test-old bench image schema clean distclean
+.PHONY: build doctor deps test lint vet fmt fmt-check page page-check pictures test-old fuzz bench image schema clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/spanbot ./cmd/bot
@@ -65,6 +65,10 @@ pictures: deps
 # server that Spanbot talks to and on one in the middle.
 test-old: deps
 	scripts/test-old 15.4.0 19.6.0
+
+# Every fuzz target, each for FUZZTIME; FUZZ=slackui chooses some.
+fuzz:
+	@scripts/fuzz
 
 bench: deps
 	go run ./bench
