@@ -53,22 +53,23 @@ func take(tb rig.TB) {
 	chen := chromium.Workspace(bot.Workspace, "Chen", phone)
 	ana.Eventually("all cards are there", `document.querySelectorAll('[data-testid^="message-"] [data-action-id="up"]').length >= 8`)
 
-	// A day's work: two judge, one writes.
-	for i, words := range []string{"ferry", "parcel"} {
-		card := ana.Card(words)
-		ana.Tap(card, []string{"up", "down"}[i])
-		ana.Says(card, "Ana")
-		ben.Tap(card, "up")
-		ana.Says(card, "Ben")
-	}
-	card := ana.Card("")
-	ana.Tap(card, "down")
+	// Two people judge, one of them with words; what comes next is open.
+	card := ana.Card("Apollo")
+	ana.Tap(card, "up")
 	ana.Says(card, "Ana")
+	ben.Tap(card, "down")
+	ana.Says(card, "Ben")
+	card = ana.Card("France")
+	ben.Tap(card, "up")
+	ana.Says(card, "Ben")
+	card = ana.Card("boiling point")
+	ana.Says(card, "Annotate")
 	save("card", ana.Tab)
 
 	ana.Tap(card, "annotate")
 	ana.Wait(`[data-testid="modal"] [data-block-id="score"]`)
-	ana.Type(`[data-testid="modal"] [data-block-id="explanation"]`, "It rhymes, and the fact is wrong.")
+	ana.Click(`[data-testid="modal"] [data-value="correct"]`)
+	ana.Type(`[data-testid="modal"] [data-block-id="explanation"]`, "At sea level, in rhyme: just what was asked for.")
 	save("form", ana.Tab)
 	ana.Key(kb.Escape)
 	ana.Gone(`[data-testid="modal"]`)
@@ -87,10 +88,15 @@ func take(tb rig.TB) {
 	chen.Tap(chen.Card(""), "annotate")
 	chen.Wait(`[data-testid="modal"]`)
 	save("phone", chen.Tab)
+	chen.Click(`[data-testid="modal-close"]`)
+	chen.Gone(`[data-testid="modal"]`)
 
-	save("dark", chromium.Workspace(bot.Workspace, "Chen", night).Tab)
+	late := chromium.Workspace(bot.Workspace, "Chen", night)
+	late.Card("")
+	save("dark", late.Tab)
 
 	px := chromium.Open(bot.Phoenix.URL+"/", laptop)
-	px.Says("main", "correct")
+	px.Says("main", "incorrect")
+	browser.Eval[bool](px, `[...document.querySelectorAll("article")].find(a => a.innerText.includes("incorrect")).scrollIntoView({ block: "center" }), true`)
 	save("phoenix", px)
 }

@@ -137,7 +137,7 @@ func (s *Server) hello(user string) obj {
 	for _, p := range s.people {
 		users = append(users, obj{"id": p.ID, "name": p.Name, "real_name": p.Real, "color": p.Color, "is_bot": false})
 	}
-	users = append(users, obj{"id": s.bot, "name": s.botName, "real_name": "Spanbot", "color": "#4a154b", "is_bot": true})
+	users = append(users, obj{"id": s.bot, "name": s.botName, "real_name": "Spanbot", "color": "#148567", "is_bot": true})
 	channels := []obj{}
 	for _, id := range s.store.order {
 		if c := s.store.channels[id]; c.has(user) {

@@ -23,7 +23,7 @@ export function App() {
     const narrow = matchMedia("(max-width: 720px)").matches;
     if (user !== place.user || (place.where && !known) || (!place.where && !narrow)) {
       const where = known ? place.where : narrow ? "" : channels[0]?.id ?? "";
-      history.replaceState(null, "", format({ ...place, user, where, thread: known ? place.thread : "" }) + (place.at && known ? "/at/" + place.at : ""));
+      history.replaceState(null, "", format({ user, where, thread: known ? place.thread : "", at: known ? place.at : "" }));
       dispatchEvent(new HashChangeEvent("hashchange"));
     }
   }, [hello, place, known, channels]);
@@ -33,7 +33,7 @@ export function App() {
 
   if (!hello) return <p className="starting">{status === "lost" ? "Spanbot does not answer. Waiting for it…" : "Opening the workspace…"}</p>;
   return (
-    <div className={`frame ${place.where ? "at-place" : "at-list"} ${place.thread ? "with-thread" : ""}`}>
+    <div onClick={follow} className={`frame ${place.where ? "at-place" : "at-list"} ${place.thread ? "with-thread" : ""}`}>
       <div className="banners" role="status">
         {status === "lost" && <p className="banner">The connection to Spanbot is lost. Trying again…</p>}
         {status === "open" && !connected && <p className="banner">Spanbot is not connected to this workspace: buttons get no answer right now.</p>}
@@ -45,6 +45,16 @@ export function App() {
       <Modals />
     </div>
   );
+}
+
+// follow opens a link to a message of this workspace here, as Slack does.
+async function follow(e: React.MouseEvent) {
+  const a = (e.target as Element).closest?.("a");
+  if (!a?.href.startsWith(location.origin + "/archives/") || e.metaKey || e.ctrlKey || e.shiftKey) return;
+  e.preventDefault();
+  const [channel, message] = new URL(a.href).pathname.split("/").slice(2);
+  const at = message ? message.slice(1, -6) + "." + message.slice(-6) : "";
+  go({ where: channel, thread: new URL(a.href).searchParams.get("thread_ts") ?? "", at });
 }
 
 function Sidebar({ where }: { where: string }) {
@@ -69,13 +79,13 @@ function Sidebar({ where }: { where: string }) {
       </ul>
       <h2>Apps</h2>
       <ul>
-        <li><a href={format({ user: hello.me, where: "home" })} data-testid="home" aria-current={where === "home" ? "page" : undefined}><span><Avatar user={bot} size={20} /> {hello.app.name}</span></a></li>
+        <li><a href={format({ user: hello.me, where: "home" })} data-testid="home" aria-current={where === "home" ? "page" : undefined}><span><Avatar user={bot} size={20} />{hello.app.name}</span></a></li>
       </ul>
       <h2 id="who">You are</h2>
       <ul data-testid="user-switch" aria-labelledby="who">
         {hello.users.filter((u) => !u.is_bot).map((u) => (
           <li key={u.id}>
-            <a href={format({ user: u.id, where })} data-testid={"user-" + u.id} aria-current={u.id === hello.me ? "true" : undefined}><span><Avatar user={u} size={20} /> {u.real_name}</span></a>
+            <a href={format({ user: u.id, where })} data-testid={"user-" + u.id} aria-current={u.id === hello.me ? "true" : undefined}><span><Avatar user={u} size={20} />{u.real_name}</span></a>
           </li>
         ))}
       </ul>

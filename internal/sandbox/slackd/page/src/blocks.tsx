@@ -4,6 +4,7 @@ import { memo, useContext, type ReactNode } from "react";
 import { Message as Drawn } from "slack-blocks-to-jsx";
 import { InteractiveElement, SurfaceContext, Input, initial, Unknown, words } from "./elements";
 import type { Block } from "./protocol";
+import { format, parse } from "./place";
 import { useStore } from "./store";
 import { useTheme } from "./theme";
 
@@ -83,11 +84,16 @@ const Readable = memo(function Readable({ blocks }: { blocks: Block[] }) {
   const channels = useStore((s) => s.channels);
   return (
     <div id="slack_blocks_to_jsx" data-theme={theme} className="readable">
-      <Drawn blocks={plain(blocks) as never} logo="" name="" withoutWrapper theme={theme}
+      <Drawn blocks={plain(blocks) as never} logo="" name="" withoutWrapper theme={theme} hooks={hooks}
         data={{ users: users?.map((u) => ({ id: u.id, name: u.real_name })), channels: channels.map((c) => ({ id: c.id, name: c.name })) }} />
     </div>
   );
 }, (a, b) => JSON.stringify(a.blocks) === JSON.stringify(b.blocks));
+
+// A channel leads there, as in Slack.
+const hooks = {
+  channel: (c: { id: string; name: string }) => <a href={format({ user: parse(location.hash).user, where: c.id })}>#{c.name}</a>,
+};
 
 function plain<T>(v: T): T {
   return JSON.parse(JSON.stringify(v, (k, x) => (k === "verbatim" ? undefined : x)));

@@ -160,7 +160,10 @@ export function Dialog({ children, close, label, className, testid }: { children
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const before = document.activeElement as HTMLElement | null;
-    if (!ref.current!.open) ref.current!.showModal();
+    const d = ref.current!;
+    if (!d.open) d.showModal();
+    // The first field is where people start; without one, nothing is chosen for them.
+    (d.querySelector<HTMLElement>(".body :is(input, textarea, select)") ?? d.querySelector<HTMLElement>(".primary, footer button"))?.focus();
     return () => before?.focus?.();
   }, []);
   return (

@@ -15,7 +15,7 @@ export function parse(hash: string): Place {
 }
 
 export function format(p: Partial<Place>): string {
-  return "#/" + [p.user || "me", p.where || "", ...(p.thread ? ["thread", p.thread] : [])].map(encodeURIComponent).join("/");
+  return "#/" + [p.user || "me", p.where || "", ...(p.thread ? ["thread", p.thread] : []), ...(p.at ? ["at", p.at] : [])].map(encodeURIComponent).join("/");
 }
 
 export function go(p: Partial<Place>) {
