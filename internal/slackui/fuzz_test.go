@@ -78,6 +78,17 @@ func newProbe(t *testing.T) *probe {
 		}
 		return nil, nil
 	})
+	p.OnHome(func(_ context.Context, who review.Reviewer) error {
+		p.handled.Add(1)
+		if who.ID == "" || who.Team != "T1" {
+			t.Errorf("the home of %+v was asked for", who)
+		}
+		return nil
+	})
+	p.OnStatus(func(context.Context) StatusView {
+		p.handled.Add(1)
+		return StatusView{Version: "1.2.3", Phoenix: "https://phoenix.example.com", Trouble: "it does not answer"}
+	})
 	return p
 }
 
@@ -194,6 +205,7 @@ func FuzzHTTP(f *testing.F) {
 		}
 	}
 	f.Add("/slack/commands", form, "", []byte("command=%2Fspanbot&text=help&user_id=U1&team_id=T1&channel_id=C1&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2F1&trigger_id=1.2"))
+	f.Add("/slack/commands", form, "", []byte("command=%2Fspanbot&text=status"))
 	f.Add("/slack/events", "application/json", "", []byte(`{"type":"url_verification","challenge":"xyz"}`))
 	f.Add("/slack/events", "application/json; charset=utf-8", "", []byte(`{"type":"event_callback","team_id":"T1","event":{"type":"app_home_opened","user":"U1","channel":"D1","tab":"home","event_ts":"1758000000.123456"},"event_id":"Ev1"}`))
 	f.Add("/slack/events", form, "", []byte("ssl_check=1"))
