@@ -55,11 +55,11 @@ var groups = []struct {
 	name string
 	run  func(*lab)
 }{
-	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes},
+	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos},
 }
 
 func main() {
-	only := flag.String("only", "", "one group: clicks, redraw, poll, preview or size")
+	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size or demo")
 	flag.Parse()
 	_ = os.Setenv("SPANBOT_TEST_REQUIRE", "all")
 	var results []result

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/spanbot/spanbot/internal/sandbox/browser"
+	"github.com/spanbot/spanbot/internal/sandbox/proxy"
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
 )
 
@@ -213,5 +216,83 @@ func TestDemo_CommandsFindTheBot(t *testing.T) {
 	said, err := cmd.CombinedOutput()
 	if cmd.ProcessState.ExitCode() != 2 || strings.Count(string(said), "\n") != 1 {
 		t.Errorf("a second bot: %v\n%s", err, said)
+	}
+}
+
+// Each part is replaced by a real one, and the others stay.
+func TestDemo_EachPartIsReplacedByItself(t *testing.T) {
+	t.Run("Phoenix", func(t *testing.T) {
+		px := rig.SharedPhoenix(t)
+		const project = "e2e-demo-own-phoenix"
+		b := demo(t, "PHOENIX_ENDPOINT="+px.URL, "PHOENIX_PROJECT="+project, "SPANBOT_SCHEDULE=@every 1s")
+		if b.Phoenix != nil || !strings.Contains(b.Output(), px.URL) {
+			t.Errorf("it says:\n%s", b.Output())
+		}
+		span := rig.NewSpan("ChatCompletion", "Is this a real Phoenix?", "It is.")
+		px.Ingest(t, project, span)
+		w := browser.Start(t).Workspace(b.Workspace, "Ana", browser.Look{})
+		card := w.Card("Is this a real Phoenix?")
+		w.Tap(card, "down")
+		w.Says(card, "Ana")
+		w.Eventually("the card says no more that it is on its way", fmt.Sprintf(`!document.querySelector(%q).innerText.includes("⏳")`, card))
+		id := rig.SpanIDs([]map[string]any{span})[0]
+		for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			if got := decode(t, px.Annotations(t, project, id)); len(got) == 1 && got[0].Result.Label == "incorrect" {
+				break
+			} else if time.Now().After(end) {
+				t.Fatalf("Phoenix holds %+v", got)
+			}
+		}
+	})
+	t.Run("Redis", func(t *testing.T) {
+		rd := rig.Redis(t)
+		b := demo(t, "REDIS_URL="+rd.URL)
+		w := browser.Start(t).Workspace(b.Workspace, "Ben", browser.Look{})
+		card := w.Card("")
+		span := spanOf(t, w, card)
+		w.Tap(card, "up")
+		demoAnnotations(t, b, span, 1)
+		if _, err := os.Stat(b.Home() + "/.local/share/spanbot/appendonlydir"); err == nil {
+			t.Error("there is an embedded queue, too")
+		}
+	})
+	t.Run("Slack", func(t *testing.T) {
+		people, slack := proxy.Workspace(t, rig.SlackConfig{}, false, proxy.SlackOptions{PostEvery: time.Second})
+		b := demo(t, "SLACK_BOT_TOKEN="+rig.BotToken, "SLACK_APP_TOKEN="+rig.AppToken, "SLACK_API_URL="+slack.APIURL, "SLACK_CHANNEL=#llm-review")
+		if b.Workspace != "" {
+			t.Errorf("a local workspace is printed:\n%s", b.Output())
+		}
+		m := people.WaitMessage(rig.Reviews, patience, "a card", func(m rig.SlackMessage) bool { return strings.HasPrefix(m.BlockID(), "card:main:") })
+		up, _ := m.Button("up")
+		people.Click(rig.Reviews, m.TS, rig.Alice, up)
+		demoAnnotations(t, b, strings.TrimPrefix(m.BlockID(), "card:main:"), 1)
+	})
+}
+
+// What is not the real thing is named where operators look; without a Redis to
+// start, the queue is in memory, and that is said.
+func TestDemo_SaysWhatIsAStandIn(t *testing.T) {
+	b := demo(t, "PATH="+t.TempDir())
+	if !strings.Contains(b.Output(), "nothing is kept after exit") || !strings.Contains(b.Output(), "install valkey-server") {
+		t.Errorf("it says:\n%s", b.Output())
+	}
+	for path, want := range map[string][]string{
+		"/readyz?verbose": {"stand-in for slack: ok — local workspace", "stand-in for phoenix: ok", "stand-in for redis: ok — miniredis"},
+		"/metrics":        {`spanbot_stand_in{part="slack"} 1`, `spanbot_stand_in{part="phoenix"} 1`, `spanbot_stand_in{part="redis"} 1`},
+	} {
+		r, err := http.Get(b.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range want {
+			if !strings.Contains(string(text), w) {
+				t.Errorf("%s does not say %q:\n%s", path, w, text)
+			}
+		}
 	}
 }

@@ -102,7 +102,7 @@ type effects struct {
 	Redraw [][2]any `json:"redraw,omitempty"`
 	Claim  []any    `json:"claim,omitempty"`
 	Mine   []any    `json:"mine,omitempty"` // member, ms of the click or 0, ms to keep, how many to keep
-	Set    int      `json:"set"` // how many of the keys behind the fixed ones are set; the rest are deleted
+	Set    int      `json:"set"`            // how many of the keys behind the fixed ones are set; the rest are deleted
 	Wake   bool     `json:"wake,omitempty"`
 }
 

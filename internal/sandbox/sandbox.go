@@ -100,7 +100,7 @@ func (s *Sandbox) routes() http.Handler {
 			http.Error(w, "the bot is starting", http.StatusServiceUnavailable)
 		})
 	}
-	home := http.Handler(http.RedirectHandler(phoenixPath+"/", http.StatusFound))
+	home := http.RedirectHandler(phoenixPath+"/", http.StatusFound)
 	if s.Slack != nil {
 		home = s.Slack
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,9 @@ import (
 // BotProcess is the product as somebody tries it: the binary with nothing
 // configured but a free port, in a home of its own.
 type BotProcess struct {
-	Workspace string         // page of the local workspace, "http://127.0.0.1:PORT/"
-	Phoenix   *PhoenixServer // the stand-in; its own page is at URL + "/"
+	URL       string         // where it answers /readyz: "http://127.0.0.1:PORT"
+	Workspace string         // page of the local workspace, URL + "/"; "" without one
+	Phoenix   *PhoenixServer // the stand-in, its page is at URL + "/"; nil without one
 	PID       int
 	Started   time.Time     // when the binary was started
 	Ready     time.Duration // from then until it answered that it is ready
@@ -60,11 +62,20 @@ func (b *BotProcess) Start() {
 	}
 	b.PID = b.child.cmd.Process.Pid
 	err := b.child.await(15*time.Second, func() error {
-		page := b.printed("Slack")
-		if page == "" {
+		b.Workspace, b.URL = b.printed("Slack", "local workspace"), ""
+		px := b.printed("Phoenix", "stand-in")
+		for _, at := range []string{b.Workspace, px} {
+			if u, err := url.Parse(at); err == nil && at != "" {
+				b.URL = "http://" + u.Host
+			}
+		}
+		if b.URL == "" {
 			return errors.New("it has not printed its address")
 		}
-		r, err := http.Get(page + "readyz")
+		if b.Phoenix = nil; px != "" {
+			b.Phoenix = PhoenixAt(b.tb, strings.TrimSuffix(px, "/"))
+		}
+		r, err := http.Get(b.URL + "/readyz")
 		if err != nil {
 			return err
 		}
@@ -78,19 +89,18 @@ func (b *BotProcess) Start() {
 		b.tb.Fatalf("%v", err)
 	}
 	b.Ready = time.Since(b.Started)
-	b.Workspace = b.printed("Slack")
-	b.Phoenix = PhoenixAt(b.tb, strings.TrimSuffix(b.printed("Phoenix"), "/"))
 }
 
-// printed is the address on the line of a part.
-func (b *BotProcess) printed(part string) string {
+// printed is the address on the line of a part, when that part is what.
+func (b *BotProcess) printed(part, what string) string {
 	out, _ := os.ReadFile(b.child.logPath)
 	for line := range strings.Lines(string(out)) {
-		if f := strings.Fields(line); len(f) > 0 && f[0] == part {
-			for _, word := range f {
-				if strings.HasPrefix(word, "http://") {
-					return word
-				}
+		if f := strings.Fields(line); len(f) == 0 || f[0] != part || !strings.Contains(line, what) {
+			continue
+		}
+		for word := range strings.FieldsSeq(line) {
+			if strings.HasPrefix(word, "http://") {
+				return word
 			}
 		}
 	}

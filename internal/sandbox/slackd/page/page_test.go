@@ -38,7 +38,7 @@ func TestHandler_ServesWhatThePageNeeds(t *testing.T) {
 	for _, path := range append([]string{"/assets/THIRD-PARTY-NOTICES.txt"}, found(`(?:src|href)="(/[^"]+)"`, html)...) {
 		r := get(t, "GET", path)
 		body := text(t, r.Body)
-		if r.StatusCode != 200 || len(body) < 500 {
+		if r.StatusCode != http.StatusOK || len(body) < 500 {
 			t.Errorf("%s: %s, %d bytes", path, r.Status, len(body))
 		}
 		packed := get(t, "GET", path, "Accept-Encoding: gzip, br")
