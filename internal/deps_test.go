@@ -20,7 +20,7 @@ var imports = map[string]struct{ ours, libraries []string }{
 	"internal/review":  {},
 	"internal/phoenix": {[]string{"internal/review"}, []string{"github.com/prometheus/client_golang"}},
 	"internal/queue":   {[]string{"internal/review"}, []string{"github.com/redis/go-redis", "github.com/prometheus/client_golang"}},
-	"internal/slackui": {[]string{"internal/review"}, []string{"github.com/slack-go/slack", "golang.org/x/time", "github.com/prometheus/client_golang"}},
+	"internal/slackui": {[]string{"internal/review"}, []string{"github.com/slack-go/slack", "github.com/gorilla/websocket", "golang.org/x/time", "github.com/prometheus/client_golang"}},
 	"internal/config":  {[]string{"internal/review"}, []string{"go.yaml.in/yaml"}},
 	"internal/bot": {
 		[]string{"internal/review", "internal/phoenix", "internal/queue", "internal/slackui"},

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -54,6 +55,9 @@ type Settings struct {
 	StandIns      []StandIn
 	Version       string
 	Log           *slog.Logger
+
+	// Dial makes all connections to the outside; nil: as usual.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Gone says of an instance (Slack team and Phoenix, "T01TEST@phoenix.example:6006")
@@ -144,6 +148,7 @@ func Run(ctx context.Context, set Settings) error {
 	}
 	registry := prometheus.NewRegistry()
 	set.Phoenix.Registry, set.Slack.Registry, set.Slack.Log = registry, registry, set.Log
+	set.Phoenix.Dial, set.Slack.Dial = set.Dial, set.Dial
 	px, err := phoenix.New(set.Phoenix)
 	if err != nil {
 		return err
@@ -182,7 +187,7 @@ func Run(ctx context.Context, set Settings) error {
 		return err
 	}
 	b.queue, err = queue.Open(ctx, set.Redis, queue.Options{
-		Instance: set.instance(b.identity.Team), Retention: set.Retention, Registry: registry, Log: set.Log,
+		Instance: set.instance(b.identity.Team), Retention: set.Retention, Registry: registry, Log: set.Log, Dial: set.Dial,
 	})
 	if err != nil {
 		return err

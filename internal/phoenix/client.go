@@ -27,6 +27,9 @@ type Options struct {
 	Headers  map[string]string // sent with every request
 	Registry prometheus.Registerer
 	Version  string // Spanbot's, for the User-Agent
+
+	// Dial makes the connections; nil: as usual.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client speaks to one Phoenix. It is safe for use by several goroutines.
@@ -93,12 +96,14 @@ func New(o Options) (*Client, error) {
 		agent += "/" + o.Version
 	}
 	c.header.Set("User-Agent", agent)
-	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
+	if o.Dial == nil {
+		o.Dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}).DialContext
+	}
 	c.http = &http.Client{
 		// No cookie jar: a log-in cookie would authenticate as someone else.
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
+			DialContext:         o.Dial,
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     idleTimeout,

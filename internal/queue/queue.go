@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,9 @@ type Options struct {
 	Retention time.Duration         // how long threads, rubrics and kept judgements live after their last use; 0 = 90 days
 	Registry  prometheus.Registerer // nil: no metrics
 	Log       *slog.Logger          // nil: silent
+
+	// Dial makes the connections; nil: as usual.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Queue is one instance's memory. It is safe for concurrent use.
@@ -68,7 +72,7 @@ type Queue struct {
 // answer yet is no error: the calls that need it will say so. A layout newer
 // than ours is.
 func Open(ctx context.Context, url string, o Options) (*Queue, error) {
-	c, err := dial(url)
+	c, err := dial(url, o.Dial)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -30,6 +31,10 @@ type Options struct {
 	HTTP          *http.Client
 	Registry      prometheus.Registerer // nil: no metrics
 	Log           *slog.Logger          // nil: silent
+
+	// Dial makes the connections where HTTP is nil, Socket Mode's too; nil: as
+	// usual.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Client calls Slack. It is safe for concurrent use.
@@ -47,6 +52,11 @@ type Client struct {
 func New(o Options) *Client {
 	if o.HTTP == nil {
 		o.HTTP = &http.Client{Timeout: callTimeout}
+		if o.Dial != nil {
+			t := http.DefaultTransport.(*http.Transport).Clone()
+			t.DialContext = o.Dial
+			o.HTTP.Transport = t
+		}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

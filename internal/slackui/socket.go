@@ -8,6 +8,7 @@ import (
 	"log"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/slack-go/slack/socketmode"
 
 	"github.com/spanbot/spanbot/internal/review"
@@ -23,7 +24,11 @@ const (
 // Run takes interactions by Socket Mode until ctx ends, then finishes those in
 // hand. It returns early only with what cannot heal: a token that Slack refuses.
 func (m *Mux) Run(ctx context.Context) error {
-	socket := socketmode.New(m.c.api, socketmode.OptionLog(log.New(io.Discard, "", 0)))
+	options := []socketmode.Option{socketmode.OptionLog(log.New(io.Discard, "", 0))}
+	if m.c.opts.Dial != nil {
+		options = append(options, socketmode.OptionDialer(&websocket.Dialer{NetDialContext: m.c.opts.Dial, HandshakeTimeout: callTimeout}))
+	}
+	socket := socketmode.New(m.c.api, options...)
 	// The connection outlives ctx until the acks of what is in hand are written.
 	conn, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
