@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 )
 
 //go:embed dist
@@ -34,8 +35,8 @@ type file struct {
 	kind, tag     string
 }
 
-// Handler serves the page: "/" and, below "/assets/", what it needs.
-func Handler() http.Handler {
+// files are what is served, by their path; packing them takes a moment.
+var files = sync.OnceValue(func() map[string]file {
 	files := map[string]file{}
 	err := fs.WalkDir(dist, "dist", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -55,8 +56,13 @@ func Handler() http.Handler {
 	if err != nil {
 		panic(err) // it is in the binary
 	}
+	return files
+})
+
+// Handler serves the page: "/" and, below "/assets/", what it needs.
+func Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		f, found := files[r.URL.Path]
+		f, found := files()[r.URL.Path]
 		if !found {
 			http.NotFound(w, r)
 			return
