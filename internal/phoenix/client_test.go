@@ -323,7 +323,7 @@ func TestNew_RefusesWhatCannotWork_WithoutTellingSecrets(t *testing.T) {
 	} {
 		_, err := New(o)
 		if review.KindOf(err) != review.Refused || review.TextOf(err) == "" || strings.Contains(err.Error(), secretKey) {
-			t.Errorf("New(%q): %v", o, err)
+			t.Errorf("New(%+v): %v", o, err)
 		}
 	}
 	var got http.Header
