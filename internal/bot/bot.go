@@ -10,7 +10,8 @@
 //	redraw.go   state → what a card in Slack says
 //	expire.go   cards that nobody touched
 //	forget.go   what instances left that never come back
-//	home.go     a reviewer's App Home, and /spanbot status
+//	home.go     a reviewer's App Home
+//	command.go  what /spanbot status says
 //	check.go, preview.go   the commands of those names
 //	serve.go    probes, metrics, and Slack's HTTP mode
 //
@@ -112,7 +113,7 @@ type Bot struct {
 	drawn    *recent[string, drawing]   // what each message said when we last drew it
 	details  *recent[string, wholeSpan] // spans that someone is paging through
 	projects projects
-	homes    homes
+	homes    *homes
 	kick     signal // a judgement went into the outbox
 	redraw   signal // a card wants to be redrawn
 

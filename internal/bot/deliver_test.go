@@ -53,7 +53,7 @@ func newClerk(t *testing.T) *clerk {
 		phoenix: c, queue: queue.New(client, queue.Options{Instance: t.Name()}), slack: slackui.New(slackui.Options{BotToken: "xoxb-x", APIURL: slack.URL + "/"}),
 		log: slog.New(slog.DiscardHandler), metrics: newMetrics(prometheus.NewRegistry()), finish: t.Context(), kick: newSignal(), redraw: newSignal(),
 	}
-	k.b.names = newNames(k.b)
+	k.b.names, k.b.homes = newNames(k.b), newHomes()
 	return k
 }
 

@@ -2,6 +2,8 @@ package bot
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +18,11 @@ const (
 	// homeFresh is how long a Home that was opened is kept up to date: Slack
 	// does not say when somebody leaves it.
 	homeFresh = 15 * time.Minute
-	// homePause folds judgements made in a row into one drawing of the Home.
-	homePause = 3 * time.Second
+	// homeGap is the least time between two drawings of one Home, so that many
+	// taps are few calls.
+	homeGap = 2 * time.Second
+	// homeTries bounds how often one drawing is tried while Slack is busy.
+	homeTries = 3
 	// homeMost bounds how many of today's judgements are counted by label.
 	homeMost = 500
 	// zoneKept is how long a person's time zone is believed.
@@ -28,9 +33,18 @@ const (
 // people see theirs anew when they open it again.
 type homes struct {
 	mu     sync.Mutex
-	opened map[string]time.Time
-	due    map[string]bool // a drawing is on its way
+	gap    time.Duration
+	people map[string]*homeOf
+	said   string // why Homes cannot be shown, as it was logged last
 	zones  *recent[string, zone]
+}
+
+// homeOf is one person's App Home.
+type homeOf struct {
+	opened  time.Time
+	drawn   time.Time
+	wanted  bool // something changed since the last drawing began
+	drawing bool // somebody sees to it
 }
 
 type zone struct {
@@ -38,46 +52,123 @@ type zone struct {
 	was time.Time
 }
 
-func newHomes() homes {
-	return homes{opened: map[string]time.Time{}, due: map[string]bool{}, zones: newRecent[string, zone](1024)}
+func newHomes() *homes {
+	return &homes{gap: homeGap, people: map[string]*homeOf{}, zones: newRecent[string, zone](1024)}
 }
 
 // openHome draws the App Home of somebody who opened it or asked for it anew.
-func (b *Bot) openHome(ctx context.Context, who review.Reviewer) error {
-	b.homes.mu.Lock()
+func (b *Bot) openHome(_ context.Context, who review.Reviewer) error {
+	h := b.homes
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	now := time.Now()
-	for user, at := range b.homes.opened {
-		if now.Sub(at) > homeFresh {
-			delete(b.homes.opened, user)
+	for user, p := range h.people {
+		if now.Sub(p.opened) > homeFresh && !p.drawing {
+			delete(h.people, user)
 		}
 	}
-	b.homes.opened[who.ID] = now
-	b.homes.mu.Unlock()
-	return b.drawHome(ctx, who)
+	p := h.people[who.ID]
+	if p == nil {
+		p = &homeOf{}
+		h.people[who.ID] = p
+	}
+	p.opened = now
+	b.wantHome(p, who)
+	return nil
 }
 
 // touchHome draws somebody's App Home anew after they judged, if they opened it
-// of late. It waits a moment, so that ten taps are one drawing.
+// of late.
 func (b *Bot) touchHome(who review.Reviewer) {
-	b.homes.mu.Lock()
-	defer b.homes.mu.Unlock()
-	if time.Since(b.homes.opened[who.ID]) > homeFresh || b.homes.due[who.ID] {
-		return
+	h := b.homes
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := h.people[who.ID]; p != nil && time.Since(p.opened) <= homeFresh {
+		b.wantHome(p, who)
 	}
-	b.homes.due[who.ID] = true
-	b.spawn(func() {
-		_ = pause(b.finish, homePause)
-		b.homes.mu.Lock()
-		delete(b.homes.due, who.ID)
-		b.homes.mu.Unlock()
-		ctx, cancel := context.WithTimeout(b.finish, 10*time.Second)
-		defer cancel()
-		if err := b.drawHome(ctx, who); err != nil {
-			b.log.Warn("an App Home could not be drawn anew", "user", who.ID, "error", err)
-		}
-	})
 }
 
+// wantHome sees to it that a Home is drawn from what is known after this call.
+// One is drawn at a time, so that an older drawing never overtakes a newer one,
+// and what changes meanwhile is one more drawing, however much it is. The caller
+// holds the lock.
+func (b *Bot) wantHome(p *homeOf, who review.Reviewer) {
+	p.wanted = true
+	if p.drawing {
+		return
+	}
+	p.drawing = true
+	b.spawn(func() { b.drawHomes(p, who) })
+}
+
+// drawHomes draws one person's Home until nothing has changed since.
+func (b *Bot) drawHomes(p *homeOf, who review.Reviewer) {
+	h := b.homes
+	tries := 0
+	for {
+		h.mu.Lock()
+		wait := time.Until(p.drawn.Add(h.gap))
+		if !p.wanted {
+			p.drawing = false
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
+		if wait > 0 && !pause(b.finish, wait) {
+			return // the bot ends
+		}
+		h.mu.Lock()
+		p.wanted, p.drawn = false, time.Now()
+		h.mu.Unlock()
+		err := b.showHome(who)
+		if review.KindOf(err) == review.Busy && tries < homeTries-1 {
+			tries++
+			if !pause(b.finish, review.WaitOf(err)) {
+				return
+			}
+			h.mu.Lock()
+			p.wanted = true
+			h.mu.Unlock()
+			continue
+		}
+		tries = 0
+		b.sayHome(p, who, err)
+	}
+}
+
+func (b *Bot) showHome(who review.Reviewer) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &review.Error{Kind: review.Broken, Err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
+		}
+	}()
+	ctx, cancel := context.WithTimeout(b.finish, 10*time.Second)
+	defer cancel()
+	return b.drawHome(ctx, who)
+}
+
+// sayHome logs how a drawing went. That the app may show no Home at all is said
+// once, until it can.
+func (b *Bot) sayHome(p *homeOf, who review.Reviewer, err error) {
+	h := b.homes
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case err == nil:
+		h.said = ""
+	case review.KindOf(err) == review.Denied:
+		p.opened = time.Time{} // judging need not try again; opening does
+		if text := review.TextOf(err); h.said != text {
+			h.said = text
+			b.log.Warn("App Homes cannot be shown", "error", err)
+		}
+	case b.finish.Err() == nil:
+		b.log.Warn("an App Home could not be drawn", "user", who.ID, "kind", review.KindOf(err), "error", err)
+	}
+}
+
+// drawHome reads everything and publishes it. No hash goes with it: a conflict
+// would be answered with a drawing from the same state.
 func (b *Bot) drawHome(ctx context.Context, who review.Reviewer) error {
 	view := slackui.HomeView{Version: b.set.Version}
 	for _, r := range b.routes {
@@ -129,7 +220,7 @@ func (b *Bot) judged(ctx context.Context, list []queue.Judged) (lines []slackui.
 		default:
 			label = strings.TrimSpace(rubric.Sign(label) + " " + label)
 		}
-		lines = append(lines, slackui.HomeJudged{Label: label, Summary: j.Card.Summary, At: j.At,
+		lines = append(lines, slackui.HomeJudged{Label: label, Channel: j.Card.Channel, At: j.At,
 			Link: slackui.Permalink(b.identity.URL, j.Card.Channel, j.Card.TS, j.ThreadTS)})
 		kind := label
 		if j.Vote.Label == "" && j.Vote.Score != nil {
@@ -162,34 +253,4 @@ func (b *Bot) midnight(ctx context.Context, user string) time.Time {
 	}
 	y, m, d := now.In(z.at).Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, z.at)
-}
-
-// status answers /spanbot status. Each part has its own patience: an answer that
-// is late is none.
-func (b *Bot) status(ctx context.Context) slackui.StatusView {
-	v := slackui.StatusView{Version: b.set.Version, Phoenix: b.set.public()}
-	asked, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if s, err := b.phoenix.Server(asked); err != nil {
-		v.Trouble = review.TextOf(err)
-	} else {
-		v.Server = s.Version
-	}
-	if err := b.queue.Ping(ctx); err != nil {
-		v.Redis = review.TextOf(err)
-	}
-	if box, err := b.queue.Outbox(ctx); err == nil {
-		v.OnWay, v.Dead = box.Depth, box.Dead
-	}
-	for _, r := range b.routes {
-		line, err := r.line(ctx)
-		if err != nil {
-			line = slackui.HomeRoute{Name: r.Name, Why: r.waitsFor()}
-		}
-		r.mu.Lock()
-		polled := r.polled
-		r.mu.Unlock()
-		v.Routes = append(v.Routes, slackui.StatusRoute{HomeRoute: line, Schedule: r.Schedule, MaxOpen: r.MaxOpen, Polled: polled})
-	}
-	return v
 }

@@ -128,7 +128,7 @@ func TestDrawings(t *testing.T) {
 		"home_busy": DrawHome(HomeView{Version: "1.2.3", OnWay: 2, Total: 1203,
 			Routes: []HomeRoute{{Name: "main", Channel: "C1", Open: 12, Waiting: 1340, Oldest: drawnAt.Add(-26 * time.Hour)}, {Name: "a", Channel: "C2", Open: 1, Oldest: drawnAt}, {Name: "b", Channel: "C3", Waiting: 3}},
 			Labels: []HomeCount{{"👍 correct", 900}, {"👎 incorrect", 303}},
-			Judged: []HomeJudged{{"👎 incorrect", "Why is the sky <blue> & @here?  →  Because.", "https://x.slack.com/archives/C1/p1758000000000100", drawnAt}, {"📝 0.25", "", "", drawnAt.Add(-time.Minute)}}}),
+			Judged: []HomeJudged{{"👎 incorrect", "C1", "https://x.slack.com/archives/C1/p1758000000000100", drawnAt}, {"📝 0.25", "", "", drawnAt.Add(-time.Minute)}}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := json.MarshalIndent(got, "", " ")

@@ -65,7 +65,7 @@ var table = map[string]struct {
 	"user_not_found":          {review.Gone, "Slack does not know that user"},
 	"users_not_found":         {review.Gone, "Slack does not know that user"},
 	"user_not_in_channel":     {review.Gone, "that user is not in the channel"},
-	"not_enabled":             {review.Denied, "the app's Home tab is switched off"},
+	"not_enabled":             {review.Denied, "the app's Home tab is switched off; switch it on under “App Home”"},
 
 	// Slack's own trouble: a write may have been done.
 	"internal_error":      {review.Unsure, "Slack has a fault of its own"},

@@ -1,7 +1,6 @@
 package slackui
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -38,10 +37,12 @@ type HomeRoute struct {
 	Why     string // why the route posts nothing right now; "" when it does
 }
 
-// HomeJudged is one of the person's own judgements.
+// HomeJudged is one of the person's own judgements. It holds no content of a
+// span: Slack keeps a Home when the card's message is deleted, or when the person
+// may not see its channel any more.
 type HomeJudged struct {
 	Label   string // what was said, "👍 correct"
-	Summary string // of the card: "question → answer"
+	Channel string // id of the card's channel; "" where it has no card
 	Link    string // to the card; "" where it has none
 	At      time.Time
 }
@@ -120,22 +121,29 @@ func (v HomeView) judged() []slack.Block {
 		return []slack.Block{slack.NewSectionBlock(mrkdwn("Nothing yet."), nil, nil)}
 	}
 	var counts []string
+	counted := 0
 	for i, c := range v.Labels {
 		if i == 8 {
 			counts = append(counts, "…")
 			break
 		}
 		counts = append(counts, inLabel(c.Label, 60)+" "+thousands(c.N))
+		if counted += c.N; i == len(v.Labels)-1 && counted < v.Total {
+			counts = append(counts, "…") // not all were looked at
+		}
 	}
 	out := []slack.Block{slack.NewSectionBlock(mrkdwn("*"+thousands(v.Total)+"*  ·  "+strings.Join(counts, "  ·  ")), nil, nil)}
 	var lines []string
 	size := 0
 	for i, j := range v.Judged {
-		text := inLabel(cmp.Or(strings.TrimSpace(j.Summary), "a span"), 100)
+		text := inLabel(j.Label, 60)
 		if link := safeLink(j.Link); link != "" {
-			text = "<" + link + "|" + text + ">"
+			text += "  ·  <" + link + "|card>"
+			if j.Channel != "" {
+				text += " in <#" + escape(j.Channel) + ">"
+			}
 		}
-		text = inLabel(j.Label, 60) + "  " + text + "  " + ago(j.At)
+		text += "  ·  " + ago(j.At)
 		if size += len(text) + 1; i == homeJudged || size > 2900 {
 			break
 		}
