@@ -125,3 +125,46 @@ func TestHome_IsShownWhenOpenedAndOnRefresh(t *testing.T) {
 	}
 	next()
 }
+
+// The same by Socket Mode, where an envelope's type says what it carries.
+func TestHandle_CommandAndHomeOfAnEnvelope(t *testing.T) {
+	d := newDesk(t)
+	shown := make(chan string, 9)
+	d.OnHome(func(_ context.Context, who review.Reviewer) error { shown <- who.ID; return nil })
+	d.OnStatus(func(context.Context) StatusView { return StatusView{Version: "1.2.3", Server: "20.26.1"} })
+	handle := func(kind, payload string) string {
+		return string(compact(d.handle(t.Context(), kind, []byte(payload), time.Now(), false)))
+	}
+	for _, c := range []struct{ kind, payload, want string }{
+		{"slash_commands", `{"command":"/spanbot","text":"status","user_id":"U1","team_id":"T1"}`, "Phoenix 20.26.1"},
+		{"slash_commands", `{"command":"/spanbot","text":""}`, "Annotate"},
+		{"slash_commands", `{"text":7}`, "Annotate"}, // without words it is a call for help
+		{"events_api", `{"type":"event_callback","team_id":"T1","event":{"type":"app_home_opened","user":"U1","tab":"home"}}`, ""},
+		{"events_api", `{"type":"event_callback","team_id":"T9","event":{"type":"app_home_opened","user":"U9","tab":"home"}}`, ""},
+		{"events_api", `{"type":"event_callback","team_id":"T1","event":{"type":"app_home_opened","tab":"home"}}`, ""}, // by nobody
+		{"events_api", `{"type":"event_callback","event":{"type":"message","user":"U8"}}`, ""},
+		{"events_api", `[`, ""},
+	} {
+		got := handle(c.kind, c.payload)
+		if !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%s %s is acked with %q; want %q", c.kind, c.payload, got, c.want)
+		}
+	}
+	d.running.Wait()
+	close(shown)
+	var users []string
+	for u := range shown {
+		users = append(users, u)
+	}
+	if strings.Join(users, " ") != "U1" {
+		t.Errorf("Homes were shown to %q", users)
+	}
+}
+
+func TestStatus_APanicIsToldToThePerson(t *testing.T) {
+	d := newDesk(t)
+	d.OnStatus(func(context.Context) StatusView { panic("no") })
+	if got := string(compact(d.handle(t.Context(), "slash_commands", []byte(`{"text":"status"}`), time.Now(), false))); !strings.Contains(got, "broken in Spanbot") || !strings.Contains(got, "ephemeral") {
+		t.Errorf("acked with %q", got)
+	}
+}
