@@ -83,7 +83,7 @@ func chatUpdate(s *Server, c call) answer {
 	if _, given := c.args["text"]; !given {
 		next["text"] = m["text"]
 	}
-	if _, drawn := next["blocks"]; !drawn {
+	if next["text"] != m["text"] { // other blocks alone are no edit
 		next["edited"] = obj{"user": s.bot, "ts": s.stamp()}
 	}
 	i, _ := ch.index(tsOf(m))

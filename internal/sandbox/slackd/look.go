@@ -1,5 +1,7 @@
 package slackd
 
+import "slices"
+
 // Channel is the id of a channel by its name, "" when there is none.
 func (s *Server) Channel(name string) string {
 	s.mu.Lock()
@@ -24,4 +26,72 @@ func (s *Server) Messages(channel string) []map[string]any {
 		list[i] = copied(c.shown(m))
 	}
 	return list
+}
+
+// View is a modal or an App Home as a person sees it.
+type View struct {
+	ID     string
+	Object map[string]any // as views.open answers it
+}
+
+// Views are the modals that a person has open, root first.
+func (s *Server) Views(user string) []View {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []View
+	for _, v := range s.views.stacks[user] {
+		list = append(list, View{v.id(), copied(v.object)})
+	}
+	return list
+}
+
+// Home is a person's App Home; false while none was published.
+func (s *Server) Home(user string) (View, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.store.homes[user]
+	if v == nil {
+		return View{}, false
+	}
+	return View{v.id(), copied(v.object)}, true
+}
+
+// Ephemerals are the messages that a person was shown alone, oldest first.
+func (s *Server) Ephemerals(user string) []map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return copied(s.store.ephemerals[user])
+}
+
+// App is the app's id.
+func (s *Server) App() string { return s.app }
+
+// BotID is the bot's id as messages carry it; its user is BotUser.
+func (s *Server) BotID() string { return s.botID }
+
+// DeleteMessage deletes a message, as somebody with the right to does in Slack.
+func (s *Server) DeleteMessage(channel, ts string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.store.channels[channel]; c != nil {
+		s.remove(c, ts)
+	}
+}
+
+// Archive archives a channel, or brings it back.
+func (s *Server) Archive(channel string, archived bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.store.channels[channel]; c != nil {
+		c.archived = archived
+	}
+}
+
+// Remove takes the bot or a person out of a channel.
+func (s *Server) Remove(channel, user string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.store.channels[channel]; c != nil {
+		c.members = slices.DeleteFunc(c.members, func(m string) bool { return m == user })
+	}
 }
