@@ -2,8 +2,11 @@ package e2e
 
 import (
 	"encoding/json"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
 )
@@ -14,13 +17,15 @@ func TestHome_SaysWhatIsOpenAndWhatIJudged(t *testing.T) {
 	for name, options := range map[string][]option{"socket": nil, "http": {withHTTPMode()}} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, options...)
+			// Counts are of a whole project: none but these spans are in it.
+			w.project += "-" + strconv.FormatInt(time.Now().UnixNano(), 36)
+			w.env["PHOENIX_PROJECT"] = w.project
 			spans := w.ingest(rig.NewSpan("a", "a secret question", "a secret answer"), rig.NewSpan("b", "another question", "another answer"))
 			w.start()
 			for _, s := range spans {
 				w.card(s)
 			}
-			w.people.OpenHome(rig.Alice)
-			w.home(rig.Alice, "<#"+rig.Reviews+">", "*2 open cards*", "Nothing yet.")
+			w.opensHome(rig.Alice, "<#"+rig.Reviews+">", "*2 open cards*", "Nothing yet.")
 
 			// It follows a judgement by itself while it is looked at.
 			w.tap(spans[0], rig.Alice, "up")
@@ -28,8 +33,7 @@ func TestHome_SaysWhatIsOpenAndWhatIJudged(t *testing.T) {
 			if s := v.Shown(); strings.Contains(s, "secret") {
 				t.Errorf("a span's content is in\n%s", s)
 			}
-			w.people.OpenHome(rig.Bob)
-			w.home(rig.Bob, "*1 open card*", "Nothing yet.")
+			w.opensHome(rig.Bob, "*1 open card*", "Nothing yet.")
 
 			// Bob's is his; Refresh shows his Home anew.
 			w.tap(spans[1], rig.Bob, "down")
@@ -63,17 +67,28 @@ func TestCommand_IsAnsweredWhereTheBotMayNotPost(t *testing.T) {
 	}
 }
 
+// opensHome opens a person's Home until it says all of these: a card is in Slack
+// a moment before it counts.
+func (w *world) opensHome(user string, texts ...string) {
+	w.t.Helper()
+	w.eventually("the Home of "+user+" says "+strings.Join(texts, ", "), func() bool {
+		w.people.OpenHome(user)
+		v := w.people.Home(user)
+		return v != nil && says(*v, texts)
+	})
+}
+
 // home waits until a person's Home says all of these.
 func (w *world) home(user string, texts ...string) rig.View {
 	w.t.Helper()
 	return w.people.WaitHome(user, patience, "says "+strings.Join(texts, ", "), func(v rig.View) bool {
-		for _, s := range texts {
-			if !strings.Contains(v.Shown(), s) {
-				return false
-			}
-		}
-		return true
+		return says(v, texts)
 	})
+}
+
+func says(v rig.View, texts []string) bool {
+	shown := v.Shown()
+	return !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(shown, s) })
 }
 
 // published counts the Homes that the bot has drawn.
