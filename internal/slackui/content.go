@@ -161,7 +161,11 @@ func (p part) toolCalls(title []slack.RichTextSectionElement, n int) []slack.Ric
 	calls := p.calls
 	if last := calls[len(calls)-1]; last.Name == "" && last.Arguments.Head == "" && last.Arguments.More > 0 {
 		calls = calls[:len(calls)-1]
-		title = append(title, textOf("  "+thousands(len(calls)+last.Arguments.More)+", the first "+strconv.Itoa(len(calls))+" are shown", nil))
+		which := ", the first " + strconv.Itoa(len(calls)) + " are shown"
+		if len(calls) == 0 {
+			which = ", none of them shown"
+		}
+		title = append(title, textOf("  "+thousands(len(calls)+last.Arguments.More)+which, nil))
 	}
 	var items []slack.RichTextElement
 	for _, c := range calls {
@@ -170,6 +174,9 @@ func (p part) toolCalls(title []slack.RichTextSectionElement, n int) []slack.Ric
 			args += " …"
 		}
 		items = append(items, section(textOf(line(c.Name, 60)+"("+args+")", codeIn)))
+	}
+	if len(items) == 0 {
+		return []slack.RichTextElement{section(title...)} // Slack refuses an empty list
 	}
 	return []slack.RichTextElement{section(title...), list(slack.RTEListBullet, items)}
 }
