@@ -45,9 +45,12 @@ func demos(l *lab) {
 	ben := chromium.Workspace(b.Workspace, "Ben", browser.Look{})
 	top, child := 0, 0
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		c := ana.Card("")
-		ana.Tap(c, "up")
-		ben.Tap(c, "down")
+		if browser.Eval[bool](ana.Tab, `document.querySelector('[data-testid^="message-"] [data-action-id="up"]') !== null`) {
+			c := ana.Card("")
+			ana.Tap(c, "up")
+			ben.Says(c, "Ana") // its buttons went behind ⋯
+			ben.Tap(c, "down")
+		}
 		r, err := http.Get(b.Phoenix.URL + "/")
 		if err != nil {
 			l.Fatalf("%v", err)
