@@ -119,6 +119,29 @@ func TestDemo_FormSaysWhatIsWrongAndKeepsWhatWasTyped(t *testing.T) {
 	}
 }
 
+// A connection that is cut comes back by itself, and what was typed is still there.
+func TestDemo_FormSurvivesALostConnection(t *testing.T) {
+	b := demo(t)
+	wire := proxy.NewTCP(t, "tcp", strings.TrimPrefix(b.URL, "http://"))
+	w := browser.Start(t).Workspace("http://"+wire.Addr+"/", "Ben", browser.Look{})
+	card := w.Card("")
+	span := spanOf(t, w, card)
+	w.Tap(card, "annotate")
+	w.Type(`[data-testid="modal"] [data-block-id="explanation"]`, "half a sentence")
+	wire.Refuse(true)
+	wire.Cut()
+	w.Eventually("the page has noticed", `document.querySelector(".banner") !== null`)
+	wire.Refuse(false)
+	w.Gone(".banner")
+	w.Eventually("the text is still there", `document.querySelector('[data-testid="modal"] textarea')?.value === "half a sentence"`)
+	w.Click(`[data-testid="modal-submit"]`)
+	w.Gone(`[data-testid="modal"]`)
+	if got := demoAnnotations(t, b, span, 1)[0]; got.Result.Explanation != "half a sentence" {
+		t.Errorf("annotation %+v", got.Result)
+	}
+	w.Forget() // a cut socket is an error in the console
+}
+
 func TestDemo_ThreadDarkAndNarrow(t *testing.T) {
 	b := demo(t)
 	w := browser.Start(t).Workspace(b.Workspace, "Ana", browser.Look{Width: 390, Height: 844, Dark: true, Touch: true})

@@ -36,6 +36,8 @@ const waiting = new Map<number, (r: Result) => void>();
 
 // connect opens the socket as a person, and again whenever it is lost.
 export function connect(user: string) {
+  // Whoever came as "me" is somebody by now.
+  if (socket?.readyState === WebSocket.OPEN && state.status === "open" && state.hello?.me === user) return;
   socket?.close();
   const query = user && user !== "me" ? "?user=" + encodeURIComponent(user) : "";
   const s = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ui${query}`);
@@ -74,7 +76,9 @@ function take(f: Frame) {
       // A new start of the server is another workspace; what was known is gone.
       const same = state.hello?.team.id === f.team.id && state.hello.me === f.me;
       const threads = same ? state.threads : {};
-      set({ ...empty, status: "open", hello: f, channels: f.channels, connected: f.app.connected, told: same ? state.told : {}, threads });
+      // Open forms stay, with what was typed in them; their frame follows.
+      const kept = same ? { told: state.told, stack: state.stack, home: state.home } : {};
+      set({ ...empty, status: "open", hello: f, channels: f.channels, connected: f.app.connected, threads, ...kept });
       for (const ts of Object.keys(threads)) void reload(ts);
       break;
     }
