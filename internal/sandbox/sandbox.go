@@ -2,7 +2,6 @@
 // workspace for Slack, a stand-in Phoenix, an embedded queue.
 //
 //	sandbox.go  which of them run, and the one server that they share
-//	guard.go    who may speak to that server
 //	note.go     the file by which other commands find a bot that runs
 //
 // Each stand-in is a package of its own (slackd, phoenixd, redisd) and knows
@@ -13,7 +12,6 @@ package sandbox
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/spanbot/spanbot/internal/sandbox/local"
 	"github.com/spanbot/spanbot/internal/sandbox/phoenixd"
 	"github.com/spanbot/spanbot/internal/sandbox/redisd"
 	"github.com/spanbot/spanbot/internal/sandbox/slackd"
@@ -57,9 +56,9 @@ const phoenixPath = "/phoenix"
 func Start(ctx context.Context, o Options) (*Sandbox, error) {
 	s := &Sandbox{}
 	if o.Slack != nil || o.Phoenix != nil {
-		if err := onlyHere(o.Listener.Addr()); err != nil {
+		if err := local.Listener(o.Listener.Addr(), "a stand-in"); err != nil {
 			o.Listener.Close()
-			return nil, err
+			return nil, fmt.Errorf("%w (SPANBOT_LISTEN), or name the real Slack and Phoenix", err)
 		}
 		s.base = "http://" + o.Listener.Addr().String()
 	}
@@ -157,15 +156,17 @@ func (s *Sandbox) Close() error {
 	return nil
 }
 
-// onlyHere refuses addresses that other machines can reach: a stand-in has no
-// accounts.
-func onlyHere(a net.Addr) error {
-	t, ok := a.(*net.TCPAddr)
-	if !ok || t.IP.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("%w, not on %s; set SPANBOT_LISTEN=127.0.0.1:%d, or name the real Slack and Phoenix", ErrReachable, a, t.Port)
+// guard refuses what is not of this machine, for the bot's own paths, too.
+func guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var origins []string
+		if r.URL.Path == "/link" { // Slack's clients name Slack's origin
+			origins = []string{"https://api.slack.com"}
+		}
+		if why := local.Foreign(r, "This is a stand-in. It", origins...); why != "" {
+			http.Error(w, why, http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
-
-// ErrReachable says that a stand-in would have been served to other machines.
-var ErrReachable = errors.New("stand-ins have no accounts and listen on this machine only")

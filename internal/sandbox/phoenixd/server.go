@@ -9,11 +9,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/spanbot/spanbot/internal/sandbox/local"
 )
 
 // Options say what the stand-in holds. The zero value is an empty server.
@@ -102,8 +101,8 @@ func (s *Server) Project() string { return s.project }
 // Serve answers on l until Close. It refuses a TCP listener that others than
 // this machine can reach: there are no accounts.
 func (s *Server) Serve(l net.Listener) error {
-	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		return fmt.Errorf("the stand-in Phoenix has no accounts and listens on this machine only, not on %s; use 127.0.0.1", a)
+	if err := local.Listener(l.Addr(), "the stand-in Phoenix"); err != nil {
+		return err
 	}
 	err := s.http.Serve(l)
 	if errors.Is(err, http.ErrServerClosed) {
@@ -128,7 +127,7 @@ const (
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if why := foreign(r); why != "" {
+	if why := local.Foreign(r, "The stand-in Phoenix"); why != "" {
 		http.Error(w, why, http.StatusForbidden)
 		return
 	}
@@ -170,36 +169,6 @@ func head(r *http.Request) int {
 		}
 	}
 	return n
-}
-
-// foreign says why a request is refused that a web page of somebody else may
-// have sent: "" when none did. Names that lead to this machine are the trick of
-// such pages, so the host must be spelled as this machine's.
-func foreign(r *http.Request) string {
-	local, isTCP := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	if isTCP && local != nil && !loopback(r.Host) {
-		return "The stand-in Phoenix answers to localhost only."
-	}
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return ""
-	}
-	if u, err := url.Parse(origin); err != nil || u.Host != r.Host {
-		return "The stand-in Phoenix answers to its own pages only."
-	}
-	return ""
-}
-
-func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
 }
 
 // changed tells the open pages. The caller holds the lock.

@@ -6,16 +6,16 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/spanbot/spanbot/internal/sandbox/local"
 )
 
 // Options say what the workspace is like. The zero value has one channel,
@@ -187,8 +187,8 @@ func (s *Server) at() string {
 // Serve answers on l until Close. It refuses a TCP listener that others than
 // this machine can reach: there are no accounts.
 func (s *Server) Serve(l net.Listener) error {
-	if a, ok := l.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		return fmt.Errorf("the local workspace has no accounts and listens on this machine only, not on %s; use 127.0.0.1", a)
+	if err := local.Listener(l.Addr(), "the local workspace"); err != nil {
+		return err
 	}
 	if s.at() == "" {
 		s.At("http://" + l.Addr().String())
@@ -259,35 +259,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// foreign says why a request is refused that a web page of somebody else may
-// have sent: "" when none did. Names that lead to this machine are the trick of
-// such pages, so the host must be spelled as this machine's. Slack's clients name
+// foreign says why a request is refused; "" when it is not. Slack's clients name
 // Slack's own origin when they open a socket.
 func foreign(r *http.Request) string {
-	local, isTCP := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-	if isTCP && local != nil && !loopback(r.Host) {
-		return "The local workspace answers to localhost only."
+	if r.URL.Path == "/link" {
+		return local.Foreign(r, "The local workspace", "https://api.slack.com")
 	}
-	origin := r.Header.Get("Origin")
-	if origin == "" || r.URL.Path == "/link" && origin == "https://api.slack.com" {
-		return ""
-	}
-	if u, err := url.Parse(origin); err != nil || u.Host != r.Host {
-		return "The local workspace answers to its own pages only."
-	}
-	return ""
-}
-
-func loopback(host string) bool {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.Trim(host, "[]")
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return local.Foreign(r, "The local workspace")
 }
 
 // serveArchive leads from a permalink to the place on the page.
