@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ func demos(l *lab) {
 
 	chromium := browser.Start(l)
 	b := rig.Bot(l, l.bot)
+	l.redis = regexp.MustCompile(`(redis|valkey)-server [0-9.]+`).FindString(b.Output())
 	ready, card := []time.Duration{}, []time.Duration{}
 	for i := range 5 {
 		if i > 0 {
