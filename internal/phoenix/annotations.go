@@ -84,6 +84,9 @@ func (t target) of(w wireAnnotation) string {
 	return w.SpanID
 }
 
+// noneOfThem begins the 404 for ids of which Phoenix has none.
+const noneOfThem = "None of the supplied"
+
 // annotationPage is sent always: the server's own default is 10.
 const annotationPage = "1000"
 
@@ -106,7 +109,7 @@ func (c *Client) annotations(ctx context.Context, project string, t target, q ur
 			})
 		})
 		var se *StatusError
-		if errors.As(err, &se) && se.Status == http.StatusNotFound && strings.HasPrefix(se.Excerpt, "None of the supplied") {
+		if errors.As(err, &se) && se.Status == http.StatusNotFound && strings.HasPrefix(se.Excerpt, noneOfThem) {
 			return nil
 		}
 		if err != nil {
@@ -141,7 +144,7 @@ func (c *Client) Annotated(ctx context.Context, project, name string, spans []re
 	human := func(w wireAnnotation) bool {
 		return w.Name == name && strings.EqualFold(w.Kind, "HUMAN") && !w.retracted()
 	}
-	err := c.batches(ctx, project, name, onSpan, ids, func(w wireAnnotation) {
+	err := c.batches(ctx, project, name, onSpan, ids, smallText, func(w wireAnnotation) {
 		if human(w) {
 			done[w.SpanID] = true
 		}
@@ -149,7 +152,7 @@ func (c *Client) Annotated(ctx context.Context, project, name string, spans []re
 	if err != nil {
 		return nil, err
 	}
-	err = c.batches(ctx, project, name, onTrace, traces, func(w wireAnnotation) {
+	err = c.batches(ctx, project, name, onTrace, traces, smallText, func(w wireAnnotation) {
 		if human(w) {
 			for _, id := range roots[w.TraceID] {
 				done[id] = true
@@ -165,7 +168,7 @@ func (c *Client) Annotated(ctx context.Context, project, name string, spans []re
 // batches asks for many ids. SQLite's plan becomes slow above 25 ids, but for a
 // long list the number of requests weighs more. The head of a request stays far
 // below the 16 KiB that the server can take.
-func (c *Client) batches(ctx context.Context, project, name string, t target, ids []string, f func(wireAnnotation)) error {
+func (c *Client) batches(ctx context.Context, project, name string, t target, ids []string, text int, f func(wireAnnotation)) error {
 	size := 25
 	if len(ids) > 100 {
 		size = 100
@@ -173,7 +176,7 @@ func (c *Client) batches(ctx context.Context, project, name string, t target, id
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })
 	for batch := range slices.Chunk(ids, size) {
 		q := url.Values{t.query: batch, "include_annotation_names": {name}}
-		if err := c.annotations(ctx, project, t, q, smallText, f); err != nil {
+		if err := c.annotations(ctx, project, t, q, text, f); err != nil {
 			return err
 		}
 	}

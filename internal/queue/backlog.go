@@ -146,19 +146,23 @@ type claimBody struct {
 // Claim takes the next span of a route: first one whose owner's lease ran out,
 // then the newest or oldest of the backlog, if the open and the claimed ones
 // leave room under maxOpen (0: no limit). One trace has one live claim at most,
-// so that its first card becomes the parent of the others.
+// so that its first card becomes the parent of the others. While the route's cards
+// are not known here (a new or a lost Redis) the error is ErrUnbuilt.
 func (q *Queue) Claim(ctx context.Context, route string, maxOpen int, order review.Order, lease time.Duration) (Claim, bool, error) {
 	newest := 0
 	if order != review.Oldest {
 		newest = 1
 	}
 	v, err := q.run(ctx, claimScript, "claim from "+route,
-		[]string{q.key.backlog(route), q.key.claimed(route), q.key.claims(route), q.key.open(route), q.key.seq()},
-		maxOpen, newest, lease.Milliseconds())
+		[]string{q.key.backlog(route), q.key.claimed(route), q.key.claims(route), q.key.open(route), q.key.seq(), q.key.built()},
+		maxOpen, newest, lease.Milliseconds(), route)
 	if err != nil || v == nil {
 		return Claim{}, false, err
 	}
 	got, ok := v.([]any)
+	if ok && len(got) == 1 {
+		return Claim{}, false, ErrUnbuilt
+	}
 	if !ok || len(got) != 2 {
 		return Claim{}, false, fmt.Errorf("claim from %s: unexpected answer %v", route, v)
 	}

@@ -131,8 +131,11 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 		judge(t, q, judgement(4, "U3", "correct", now)) // marks what is being drawn
 		_, err := q.Slot(ctx, "r", time.Minute)
 		if err := errors.Join(err, q.SaveCursor(ctx, "r", "p", Cursor{Mark: 1}), q.KeepRubric(ctx, review.DefaultRubric("n")),
-			q.KeepName(ctx, "U1", "Ana"), q.KeepChannel(ctx, "#c", "C1")); err != nil {
+			q.KeepName(ctx, "U1", "Ana"), q.KeepChannel(ctx, "#c", "C1"), q.KeepLooked(ctx, "r", "open", 7)); err != nil {
 			t.Fatal(err)
+		}
+		if _, _, ok, err := q.Building(ctx, "r"); err != nil || !ok {
+			t.Fatal(ok, err)
 		}
 
 		lifetime := map[string]string{} // kind of key -> what the list says
@@ -143,6 +146,8 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 			case strings.HasSuffix(rest, "pub/sub channel"): // is no key
 			case strings.HasSuffix(rest, " retention"):
 				lifetime[kind] = "retention"
+			case strings.HasSuffix(rest, " one minute"):
+				lifetime[kind] = "one minute"
 			case strings.HasSuffix(rest, " two intervals"):
 				lifetime[kind] = "two intervals"
 			case strings.HasSuffix(rest, " two days"):
@@ -166,6 +171,8 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 			switch lifetime[kind] {
 			case "retention":
 				ok = ttl > q.opts.Retention-time.Hour && ttl <= 2*q.opts.Retention
+			case "one minute":
+				ok = ttl > 0 && ttl <= time.Minute
 			case "two days":
 				ok = ttl > 47*time.Hour && ttl <= 48*time.Hour
 			case "two intervals":

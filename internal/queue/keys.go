@@ -34,7 +34,12 @@ import (
 //	tries  HASH  judgement key -> failed deliveries so far
 //	dead   HASH  judgement key -> {body, why, at}
 //
-//	seq    STRING  last fencing token; never given twice, also to a key that comes back
+//	seq      STRING  last fencing token; never given twice, also to a key that comes back
+//	history  STREAM  what happened to judgements, see history.go; also of each entry  retention
+//
+//	built            HASH    route -> ms since when its cards are known here, see built.go
+//	building:<route> STRING  token of the replica that rebuilds it            one minute
+//	looked           HASH    route|what -> how far its cards were compared with Phoenix and Slack
 //
 //	redraw     ZSET  "<route>|<trace>|<what>" -> ms when it is due
 //	redrawing  HASH  the same -> ms when the lease of who draws it runs out
@@ -93,7 +98,12 @@ func (k keys) lease() string { return string(k) + "lease" }
 func (k keys) tries() string { return string(k) + "tries" }
 func (k keys) dead() string  { return string(k) + "dead" }
 
-func (k keys) seq() string { return string(k) + "seq" }
+func (k keys) seq() string     { return string(k) + "seq" }
+func (k keys) history() string { return string(k) + "history" }
+
+func (k keys) built() string                { return string(k) + "built" }
+func (k keys) building(route string) string { return string(k) + "building:" + route }
+func (k keys) looked() string               { return string(k) + "looked" }
 
 func (k keys) redraw() string    { return string(k) + "redraw" }
 func (k keys) redrawing() string { return string(k) + "redrawing" }

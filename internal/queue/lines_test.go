@@ -469,7 +469,7 @@ func TestKeys_NothingIsLeftBehind(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		bounded := map[string]bool{"layout": true, "instance": true, "routes": true, "seq": true}
+		bounded := map[string]bool{"layout": true, "instance": true, "routes": true, "seq": true, "built": true}
 		keys, err := q.c.(*redis.Client).Keys(t.Context(), string(q.key)+"*").Result()
 		if err != nil {
 			t.Fatal(err)
@@ -484,6 +484,10 @@ func TestKeys_NothingIsLeftBehind(t *testing.T) {
 			switch {
 			case strings.HasPrefix(short, "t:"):
 				threads++
+				if ttl < 89*24*time.Hour {
+					t.Errorf("%s lives for %s", short, ttl)
+				}
+			case short == "history":
 				if ttl < 89*24*time.Hour {
 					t.Errorf("%s lives for %s", short, ttl)
 				}

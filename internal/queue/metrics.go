@@ -12,7 +12,7 @@ import (
 type collector struct {
 	q                                           *Queue
 	outbox, oldest, dead, backlog, open, redraw *prometheus.Desc
-	redrawLag, up                               *prometheus.Desc
+	redrawLag, up, unreplicated                 *prometheus.Desc
 }
 
 // scrapeTimeout keeps a scrape short when Redis hangs.
@@ -31,13 +31,15 @@ func newCollector(q *Queue) *collector {
 		open:      d("spanbot_open_cards", "Cards that wait for a reviewer.", "route"),
 		redraw:    d("spanbot_redraw_cards", "Messages in Slack that have to be drawn anew."),
 		redrawLag: d("spanbot_redraw_oldest_age_seconds", "Since when the oldest of them should say something else."),
-		up:        d("spanbot_redis_up", "1 when Redis answered this scrape."),
+		unreplicated: prometheus.NewDesc("spanbot_redis_unreplicated_writes_total",
+			"Judgements that no replica of Redis confirmed in time; they are on the master alone for a moment.", nil, nil),
+		up: d("spanbot_redis_up", "1 when Redis answered this scrape."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.outbox, c.oldest, c.dead, c.backlog, c.open, c.redraw, c.redrawLag, c.up} {
+	for _, d := range []*prometheus.Desc{c.outbox, c.oldest, c.dead, c.backlog, c.open, c.redraw, c.redrawLag, c.up, c.unreplicated} {
 		ch <- d
 	}
 }
@@ -61,6 +63,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(c.up, 1)
+	ch <- prometheus.MustNewConstMetric(c.unreplicated, prometheus.CounterValue, float64(c.q.unreplicated.Load()))
 	gauge(c.outbox, float64(s.Depth))
 	gauge(c.dead, float64(s.Dead))
 	gauge(c.oldest, age(s.Oldest))

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -135,30 +138,122 @@ func (q *Queue) Outbox(ctx context.Context) (OutboxStats, error) {
 	return s, nil
 }
 
-// DeadLetters lists what Phoenix will never take, with the reasons.
-func (q *Queue) DeadLetters(ctx context.Context) ([]Dead, error) {
+// Letter is a judgement in the outbox as an operator looks at it.
+type Letter struct {
+	Entry
+	Due    time.Time // when it is tried next; zero for a dead one
+	Leased bool      // a replica has it in hand
+	Dead   bool
+	Why    string    // of a dead one: the reason
+	Given  time.Time // of a dead one: when it was given up
+}
+
+// lettersPage is how many are read together.
+const lettersPage = 200
+
+// Letters gives all that is in the outbox, those that wait first.
+func (q *Queue) Letters(ctx context.Context) iter.Seq2[Letter, error] {
+	return func(yield func(Letter, error) bool) {
+		for _, dead := range []bool{false, true} {
+			key := q.key.body()
+			if dead {
+				key = q.key.dead()
+			}
+			for cursor := uint64(0); ; {
+				page, next, err := q.lettersPage(ctx, key, dead, cursor)
+				if err != nil {
+					yield(Letter{}, err)
+					return
+				}
+				for _, l := range page {
+					if !yield(l, nil) {
+						return
+					}
+				}
+				if cursor = next; cursor == 0 {
+					break
+				}
+			}
+		}
+	}
+}
+
+func (q *Queue) lettersPage(ctx context.Context, key string, dead bool, cursor uint64) ([]Letter, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	all, err := q.c.HGetAll(ctx, q.key.dead()).Result()
+	pairs, next, err := q.c.HScan(ctx, key, cursor, "", lettersPage).Result()
 	if err != nil {
-		return nil, failed("list dead letters", err)
+		return nil, 0, failed("list the outbox", err)
 	}
-	var out []Dead
-	for key, text := range all {
-		var b deadBody
-		d := Dead{Entry: Entry{Key: key}}
-		err := json.Unmarshal([]byte(text), &b)
-		if err == nil {
-			d.Judgement, d.Project, err = decodeJudgement(b.Body)
+	out := make([]Letter, 0, len(pairs)/2)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if dead {
+			out = append(out, deadLetter(pairs[i], pairs[i+1]))
+			continue
 		}
-		if err != nil {
-			d.Why = "the stored letter cannot be read: " + err.Error()
-		} else {
-			d.Why, d.At = b.Why, timeOf(b.At)
+		l := Letter{Entry: Entry{Key: pairs[i]}}
+		if l.Judgement, l.Project, err = decodeJudgement([]byte(pairs[i+1])); err != nil {
+			l.Why = err.Error()
 		}
-		out = append(out, d)
+		out = append(out, l)
 	}
-	return out, nil
+	if dead || len(out) == 0 {
+		return out, next, nil
+	}
+	p := q.c.Pipeline()
+	type state struct {
+		due   *redis.FloatCmd
+		lease *redis.StringCmd
+		tries *redis.StringCmd
+	}
+	states := make([]state, len(out))
+	for i, l := range out {
+		states[i] = state{p.ZScore(ctx, q.key.due(), l.Key), p.HGet(ctx, q.key.lease(), l.Key), p.HGet(ctx, q.key.tries(), l.Key)}
+	}
+	if _, err := p.Exec(ctx); err != nil && !isNil(err) {
+		return nil, 0, failed("list the outbox", err)
+	}
+	now := time.Now()
+	for i, s := range states {
+		if due, err := s.due.Result(); err == nil {
+			out[i].Due = timeOf(int64(due))
+		}
+		out[i].Tries, _ = s.tries.Int()
+		if _, ms, ok := strings.Cut(s.lease.Val(), ":"); ok {
+			ends, err := strconv.ParseInt(ms, 10, 64)
+			out[i].Leased = err == nil && timeOf(ends).After(now)
+		}
+	}
+	return out, next, nil
+}
+
+// DeadLetter is the dead letter of a judgement's key; false when there is none.
+func (q *Queue) DeadLetter(ctx context.Context, key string) (Letter, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	text, err := q.c.HGet(ctx, q.key.dead(), key).Result()
+	if isNil(err) {
+		return Letter{}, false, nil
+	}
+	if err != nil {
+		return Letter{}, false, failed("read the dead letter "+key, err)
+	}
+	return deadLetter(key, text), true, nil
+}
+
+func deadLetter(key, text string) Letter {
+	var b deadBody
+	l := Letter{Entry: Entry{Key: key}, Dead: true}
+	err := json.Unmarshal([]byte(text), &b)
+	if err == nil {
+		l.Judgement, l.Project, err = decodeJudgement(b.Body)
+	}
+	if err != nil {
+		l.Why = "the stored letter cannot be read: " + err.Error()
+		return l
+	}
+	l.Why, l.Given = b.Why, timeOf(b.At)
+	return l
 }
 
 func isNil(err error) bool { return errors.Is(err, redis.Nil) }

@@ -118,7 +118,7 @@ func TestOutbox_DeadLettersKeepTheJudgementAndANewerOneRevivesIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		dead, err := q.DeadLetters(t.Context())
+		dead, err := letters(t, q, true)
 		if err != nil || len(dead) != 1 || dead[0].Why != "refused" || dead[0].Label != "correct" || dead[0].At.IsZero() {
 			t.Fatalf("%+v %v", dead, err)
 		}
@@ -163,4 +163,18 @@ func TestOutbox_OlderClickReplacesNeitherAWaitingNorADeadOne(t *testing.T) {
 			t.Errorf("it cannot be tried again: %+v", s)
 		}
 	})
+}
+
+// letters are the dead ones of the outbox, or the others.
+func letters(t *testing.T, q *Queue, dead bool) (out []Letter, err error) {
+	t.Helper()
+	for l, err := range q.Letters(t.Context()) {
+		if err != nil {
+			return nil, err
+		}
+		if l.Dead == dead {
+			out = append(out, l)
+		}
+	}
+	return out, nil
 }

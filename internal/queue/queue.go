@@ -30,8 +30,11 @@ import (
 )
 
 // Layout is the version of everything that is stored. A program refuses a
-// newer one: it could not keep what it does not know.
-const Layout = 1
+// newer one: it could not keep what it does not know. It takes over an older one.
+//
+//	1  threads, backlog, outbox, redraws, cursors
+//	2  history of judgements; which routes' cards are known
+const Layout = 2
 
 // callTimeout bounds every call to Redis that has no earlier deadline.
 const callTimeout = 5 * time.Second
@@ -64,6 +67,10 @@ type Queue struct {
 	key     keys
 	opts    Options
 	checked atomic.Bool // the stored layout is ours
+
+	replicas     atomic.Bool  // the master has one, as of
+	replicasAt   atomic.Int64 // ms
+	unreplicated atomic.Int64 // writes that no replica confirmed in time
 }
 
 // Open connects to the Redis at url: redis://, rediss:// or unix:// for one
@@ -130,6 +137,13 @@ func (q *Queue) check(ctx context.Context) error {
 		return &review.Error{Kind: review.Refused, Err: err, Text: fmt.Sprintf(
 			"the state in Redis has layout %s, this program knows up to %d: it was written by a newer Spanbot. Start that one, or use another Redis database", got.Val(), Layout)}
 	}
+	if n < Layout {
+		// What a layout adds is made where it is missing; nothing is rewritten.
+		if err := q.c.Set(ctx, q.key.layout(), Layout, 0).Err(); err != nil {
+			return failed("take over layout "+got.Val(), err)
+		}
+		q.opts.Log.Info("took over the state of an earlier Spanbot", "layout", n, "now", Layout)
+	}
 	q.checked.Store(true)
 	return nil
 }
@@ -146,6 +160,65 @@ func (q *Queue) run(ctx context.Context, s *redis.Script, what string, keys []st
 		return nil, nil
 	}
 	return v, failed(what, err)
+}
+
+const (
+	// replicaPatience is how long a judgement waits for a replica to have it.
+	replicaPatience = 100 * time.Millisecond
+	// replicaCheck is how often it is asked whether there is a replica.
+	replicaCheck = 15 * time.Second
+)
+
+// runSafe is run, and where the master has a replica it returns when one has
+// what was written: a master that is lost takes nothing with it then. A replica
+// that does not answer in time holds nobody up; it is counted.
+//
+// WAIT tells of the writes of its own connection, so it goes out in one
+// pipeline with the script. In a Cluster it is left out: a pipeline's keyless
+// command goes to any node there.
+func (q *Queue) runSafe(ctx context.Context, s *redis.Script, what string, keys []string, args ...any) (any, error) {
+	one, single := q.c.(*redis.Client)
+	if !single || !q.replicated(ctx, one) {
+		return q.run(ctx, s, what, keys, args...)
+	}
+	if err := q.check(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	for _, send := range []func(redis.Pipeliner) *redis.Cmd{
+		func(p redis.Pipeliner) *redis.Cmd { return p.EvalSha(ctx, s.Hash(), keys, args...) },
+		func(p redis.Pipeliner) *redis.Cmd { return s.Eval(ctx, p, keys, args...) },
+	} {
+		p := one.Pipeline()
+		done := send(p)
+		have := p.Do(ctx, "WAIT", 1, replicaPatience.Milliseconds())
+		_, _ = p.Exec(ctx) // each command has its own error
+		v, err := done.Result()
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			continue
+		}
+		if errors.Is(err, redis.Nil) {
+			return nil, nil
+		}
+		if n, werr := have.Int(); err == nil && (werr != nil || n < 1) {
+			q.unreplicated.Add(1)
+		}
+		return v, failed(what, err)
+	}
+	return nil, &review.Error{Kind: review.Broken, Text: "Redis does not keep the script " + what}
+}
+
+// replicated reports whether the master has a replica; it asks now and then.
+func (q *Queue) replicated(ctx context.Context, c *redis.Client) bool {
+	now := time.Now().UnixMilli()
+	if last := q.replicasAt.Load(); now-last >= replicaCheck.Milliseconds() && q.replicasAt.CompareAndSwap(last, now) {
+		text, err := c.Info(ctx, "replication").Result()
+		if err == nil {
+			q.replicas.Store(strings.Contains(text, "state=online"))
+		}
+	}
+	return q.replicas.Load()
 }
 
 // ServerInfo is what an operator wants to know of the Redis behind the queue.

@@ -20,6 +20,16 @@ import (
 // open is a queue on a server of the test's own, through the shipped dialler.
 func open(t *testing.T, url string) *Queue {
 	t.Helper()
+	q := connect(t, url)
+	if err := q.MarkBuilt(t.Context(), "r"); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// connect is open for a server that may refuse us.
+func connect(t *testing.T, url string) *Queue {
+	t.Helper()
 	q, err := Open(t.Context(), url, Options{Instance: t.Name()})
 	if err != nil {
 		t.Fatal(err)
@@ -172,8 +182,8 @@ func TestErrors_RealServersRefusals(t *testing.T) {
 	}
 
 	set("requirepass", "open sesame")
-	refused(open(t, s.URL), review.Denied, "user or password")
-	refused(open(t, strings.Replace(s.URL, "://", "://:wrong@", 1)), review.Denied, "user or password")
+	refused(connect(t, s.URL), review.Denied, "user or password")
+	refused(connect(t, strings.Replace(s.URL, "://", "://:wrong@", 1)), review.Denied, "user or password")
 }
 
 // In a bubble time passes only while everybody waits: an hour costs nothing,
@@ -189,6 +199,9 @@ func TestLease_RunsOutToTheMillisecond(t *testing.T) {
 		defer m.Close() // after the client, whose connections it waits for
 		defer c.Close()
 		q := New(c, Options{Instance: t.Name()})
+		if err := q.MarkBuilt(t.Context(), "r"); err != nil {
+			t.Fatal(err)
+		}
 		judge(t, q, judgement(1, "U1", "correct", time.Now()))
 		add(t, q, find(2))
 		const d = time.Hour

@@ -86,7 +86,12 @@ func TestMain(m *testing.M) {
 var instances atomic.Int64
 
 func newQueue(t testing.TB, c redis.UniversalClient) *Queue {
-	return New(c, Options{Instance: fmt.Sprintf("%s %d %d", t.Name(), os.Getpid(), instances.Add(1))})
+	t.Helper()
+	q := New(c, Options{Instance: fmt.Sprintf("%s %d %d", t.Name(), os.Getpid(), instances.Add(1))})
+	if err := q.MarkBuilt(context.Background(), "r"); err != nil {
+		t.Fatal(err)
+	}
+	return q
 }
 
 func eachServer(t *testing.T, f func(t *testing.T, q *Queue)) {

@@ -81,6 +81,13 @@ type Step struct {
 	Done []Entry
 	// Bury moves judgements to the dead letters.
 	Bury []Dead
+	// Drop removes dead letters for good; the history keeps what they said.
+	Drop []Dead
+	// Resent says that what Put puts was not said just now: Phoenix lost it, or
+	// somebody tries again.
+	Resent bool
+	// Tell appends to the history, beside what follows from the above.
+	Tell []Event
 	// Claim is a claim that this step completes. When it is another's by now,
 	// nothing is written and the error is ErrLost.
 	Claim *Claim
@@ -93,10 +100,12 @@ type Step struct {
 
 // effects is Step as lua/change.lua reads it.
 type effects struct {
-	TTL    int64    `json:"ttl"` // ms
-	Put    [][3]any `json:"put,omitempty"`
-	Done   [][2]any `json:"done,omitempty"`
-	Bury   [][3]any `json:"bury,omitempty"`
+	TTL    int64    `json:"ttl"`            // ms
+	Put    [][5]any `json:"put,omitempty"`  // key, judgement, ms of the click, answer before, what to tell
+	Done   [][3]any `json:"done,omitempty"` // key, turn, ms of the click
+	Bury   [][5]any `json:"bury,omitempty"` // key, turn, letter, ms of the click, why
+	Drop   [][3]any `json:"drop,omitempty"` // key, ms of the click, why
+	Tell   [][4]any `json:"tell,omitempty"` // what, key, ms of the click, why
 	Open   [][2]any `json:"open,omitempty"`
 	Shut   []string `json:"shut,omitempty"`
 	Redraw [][2]any `json:"redraw,omitempty"`
@@ -149,7 +158,7 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 	keys := []string{
 		q.key.thread(route, trace), q.key.open(route), q.key.due(), q.key.body(), q.key.turn(), q.key.lease(),
 		q.key.tries(), q.key.dead(), q.key.redraw(), q.key.redrawing(), q.key.remark(), q.key.claimed(route), q.key.claims(route),
-		q.key.routes(), q.key.seq(), q.key.mine(s.reviewer()),
+		q.key.routes(), q.key.seq(), q.key.mine(s.reviewer()), q.key.history(),
 	}
 	e := effects{TTL: q.opts.Retention.Milliseconds()}
 	var sets, dels []string
@@ -189,9 +198,13 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		if err != nil {
 			return false, err
 		}
-		e.Put, e.Wake = append(e.Put, [3]any{j.Key(), string(b), millis(j.At)}), true
+		what := Said
+		if s.Resent {
+			what = Resent
+		}
+		e.Put, e.Wake = append(e.Put, [5]any{j.Key(), string(b), millis(j.At), answerBefore(before, j), what}), true
 	}
-	if len(s.Put) > 0 {
+	if len(s.Put) > 0 && !s.Resent {
 		e.Mine = mine(s.Put[0])
 	}
 	for _, j := range s.Keep {
@@ -205,14 +218,20 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		dels = append(dels, q.key.said(j))
 	}
 	for _, d := range s.Done {
-		e.Done, e.Wake = append(e.Done, [2]any{d.Key, d.Turn}), true
+		e.Done, e.Wake = append(e.Done, [3]any{d.Key, d.Turn, millis(d.Judgement.At)}), true
 	}
 	for _, d := range s.Bury {
 		b, err := encodeDead(d)
 		if err != nil {
 			return false, err
 		}
-		e.Bury = append(e.Bury, [3]any{d.Key, d.Turn, string(b)})
+		e.Bury = append(e.Bury, [5]any{d.Key, d.Turn, string(b), millis(d.Judgement.At), d.Why})
+	}
+	for _, d := range s.Drop {
+		e.Drop = append(e.Drop, [3]any{d.Key, millis(d.Judgement.At), d.Why})
+	}
+	for _, t := range s.Tell {
+		e.Tell = append(e.Tell, [4]any{t.What, t.Key, millis(t.At), t.Why})
 	}
 	for what, at := range s.Redraw {
 		e.Redraw, e.Wake = append(e.Redraw, [2]any{redrawMember(route, trace, what), millis(at)}), true
@@ -227,7 +246,11 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 	}
 	args := append([]any{raw, encodeThread(after), string(text), q.key.wake(), route}, values...)
 	keys = append(append(keys, sets...), dels...)
-	v, err := q.run(ctx, changeScript, "change thread "+trace, keys, args...)
+	run := q.run
+	if len(s.Put) > 0 {
+		run = q.runSafe // a judgement is acked after this
+	}
+	v, err := run(ctx, changeScript, "change thread "+trace, keys, args...)
 	if err != nil {
 		return false, err
 	}

@@ -2,6 +2,7 @@ package review
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -292,4 +293,115 @@ func (c *Card) Outstanding() time.Time {
 		}
 	}
 	return first
+}
+
+// InPhoenix begins the Vote.Reviewer of somebody who judged in Phoenix itself,
+// not in Slack: "phoenix:" and the annotation's identifier.
+const InPhoenix = "phoenix:"
+
+// Elsewhere reports a vote that was not given in this workspace.
+func (v Vote) Elsewhere() bool {
+	return strings.HasPrefix(v.Reviewer, InPhoenix)
+}
+
+func (v Vote) same(o Vote) bool {
+	return v.Reviewer == o.Reviewer && v.Name == o.Name && v.OnTrace == o.OnTrace
+}
+
+// Difference is how a card and Phoenix differ.
+type Difference struct {
+	Adopted []Vote // in Phoenix and not on the card
+	Changed []Vote // another answer in Phoenix than on the card; the new one
+	Missing []Vote // on the card as stored, and not in Phoenix
+	Behind  []Vote // Phoenix holds an earlier word of the reviewer than it confirmed
+}
+
+// None reports that there is no difference.
+func (d Difference) None() bool {
+	return len(d.Adopted)+len(d.Changed)+len(d.Missing)+len(d.Behind) == 0
+}
+
+// Compare tells how a card differs from what Phoenix holds of its span under a
+// rubric's name. Votes that wait for Phoenix or failed are ours to deliver and
+// are no difference.
+func (c *Card) Compare(name string, held []Vote) (d Difference) {
+	for _, h := range held {
+		i := slices.IndexFunc(c.Votes, h.same)
+		switch {
+		case i < 0:
+			d.Adopted = append(d.Adopted, h)
+		case c.Votes[i].Delivery != Stored || c.Votes[i].Withdrawn:
+		case !h.At.IsZero() && h.At.Before(c.Votes[i].At):
+			d.Behind = append(d.Behind, c.Votes[i])
+		case h.Label != c.Votes[i].Label || !sameScore(h.Score, c.Votes[i].Score) || h.Words != c.Votes[i].Words:
+			if h.At.IsZero() {
+				h.At = c.Votes[i].At
+			}
+			d.Changed = append(d.Changed, h)
+		}
+	}
+	for _, v := range c.Votes {
+		if v.Name == name && v.Delivery == Stored && !v.Withdrawn && !slices.ContainsFunc(held, v.same) {
+			d.Missing = append(d.Missing, v)
+		}
+	}
+	return d
+}
+
+// Follow makes a card show what Phoenix holds: what was adopted and changed is
+// shown, what is missing is not any more. With the last vote gone the card
+// opens again. A vote that is another by now than before is left alone: its
+// reviewer spoke meanwhile. It reports whether anything changed.
+func (t *Thread) Follow(spanID string, before []Vote, d Difference, now time.Time) bool {
+	c := t.Card(spanID)
+	if c == nil {
+		return false
+	}
+	untouched := func(v Vote) bool {
+		i, k := slices.IndexFunc(c.Votes, v.same), slices.IndexFunc(before, v.same)
+		if i < 0 || k < 0 {
+			return i < 0 && k < 0
+		}
+		return c.Votes[i].At.Equal(before[k].At) && c.Votes[i].Delivery == before[k].Delivery && c.Votes[i].Withdrawn == before[k].Withdrawn
+	}
+	changed := false
+	for _, v := range slices.Concat(d.Adopted, d.Changed) {
+		if !untouched(v) {
+			continue
+		}
+		v.Delivery, changed = Stored, true
+		if i := slices.IndexFunc(c.Votes, v.same); i >= 0 {
+			c.Votes[i] = v
+		} else {
+			c.Votes = append(c.Votes, v)
+		}
+		if c.TS != "" && c.State != Deleted {
+			c.State, c.Closer = Judged, ""
+		}
+	}
+	for _, v := range d.Missing {
+		if !untouched(v) {
+			continue
+		}
+		changed = true
+		c.Votes = slices.DeleteFunc(c.Votes, v.same)
+		t.reopen(c, now)
+	}
+	return changed
+}
+
+// Retry makes a vote wait for Phoenix again that Phoenix refused or lost; false
+// when it is another by now, and the news is old.
+func (t *Thread) Retry(j Judgement) bool {
+	c := t.Card(j.SpanID)
+	v := c.Find(j.Reviewer.ID, j.Name, j.OnTrace)
+	if v == nil || !v.At.Equal(j.At) {
+		return false
+	}
+	v.Delivery, v.Why = Waiting, ""
+	if c.State == Deleted && c.TS != "" {
+		c.State = Judged // whether the span is there shows when it is delivered
+		t.reopen(c, j.At)
+	}
+	return true
 }

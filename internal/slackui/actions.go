@@ -14,6 +14,7 @@ const (
 	Skip     Action = "skip"     // close without a label
 	Withdraw Action = "withdraw" // take one's judgement back, from the form
 	Page     Action = "page"     // another page of the details
+	Again    Action = "again"    // send to Phoenix again what it refused
 	Pick     Action = "pick"     // a span chosen in an outline: open its form
 )
 
@@ -26,6 +27,7 @@ const (
 	actionRefresh = "refresh" // draws the App Home anew
 
 	blockJudge   = "judge"
+	blockAgain   = "again"
 	blockIO      = "io"
 	blockTarget  = "target"
 	blockLabel   = "label"

@@ -58,6 +58,7 @@ func (v CardView) open() Message {
 		slack.NewActionBlock(blockJudge, v.buttons()...),
 	}
 	blocks = append(blocks, v.lines()...)
+	v.keep(blocks)
 	shown := content(partsOf(span), cardBudget-characters(blocks))
 	blocks = slices.Insert(blocks, 2, slack.Block(slack.NewRichTextBlock(blockIO, shown...)))
 	return Message{Text: v.sentence(span), Blocks: blocks}
@@ -154,12 +155,12 @@ func (v CardView) closed() Message {
 		head, said = v.verdicts()
 	case review.Skipped:
 		who := v.name(v.Card.Closer)
-		head, said = "⏭️ *Skipped*  ·  "+escape(who), "Skipped by "+escape(who)
+		head, said = headSkipped+"  ·  "+escape(who), "Skipped by "+escape(who)
 	case review.Expired:
-		head = "⌛ *Closed*  ·  nobody judged it in time"
+		head = headExpired + "  ·  nobody judged it in time"
 		said = "Closed: nobody judged it in time"
 	default:
-		head = "🗑️ *This span no longer exists in Phoenix.*"
+		head = headGone
 		said = "This span no longer exists in Phoenix"
 		actions = []Action{Details}
 		if len(v.Card.Votes) > 0 {
@@ -182,6 +183,7 @@ func (v CardView) closed() Message {
 		blocks = append(blocks, plainNote(sum))
 		text += " " + escape(sum)
 	}
+	v.keep(blocks)
 	return Message{Text: bounded(text, textBudget), Blocks: blocks}
 }
 
@@ -306,6 +308,9 @@ func (v CardView) lines() []slack.Block {
 		case late:
 			waiting = true
 		}
+	}
+	if len(failures) > 0 {
+		out = append(out, slack.NewActionBlock(blockAgain, v.button(Again, "Try again")))
 	}
 	if waiting {
 		out = append(out, plainNote("⏳ Phoenix does not answer; saved here, will be sent as soon as it does."))

@@ -241,34 +241,6 @@ func channelTrouble(err error) error {
 	return err
 }
 
-// historyMessage is what Find reads of a message: other apps' messages may hold
-// block elements that slack-go cannot decode.
-type historyMessage struct {
-	TS     string `json:"ts"`
-	Blocks []struct {
-		BlockID  string `json:"block_id"`
-		Elements []struct {
-			Value string `json:"value"`
-		} `json:"elements"`
-	} `json:"blocks"`
-}
-
-// is reports whether the message is the one with that block_id; local ids in
-// its buttons are the second witness.
-func (m historyMessage) is(blockID string) bool {
-	for i, b := range m.Blocks {
-		if i == 0 && b.BlockID == blockID {
-			return true
-		}
-		for _, e := range b.Elements {
-			if ref, _, _, ok := decodeValue(e.Value); ok && CardBlockID(ref) == blockID {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // Find looks for a message by the block_id of its first block, in a channel or,
 // with threadTS, in a thread, among those since oldest.
 //
@@ -281,21 +253,10 @@ func (c *Client) Find(ctx context.Context, channel, threadTS, blockID string, ol
 		form.Set("ts", threadTS)
 	}
 	for {
-		var page struct {
-			slack.SlackResponse
-			Messages []historyMessage `json:"messages"`
-			HasMore  bool             `json:"has_more"`
-			Meta     struct {
-				Cursor string `json:"next_cursor"`
-			} `json:"response_metadata"`
-		}
-		if err := c.raw(ctx, method, form, &page); err != nil {
+		var page messagePage
+		if err := c.page(ctx, method, form, &page); err != nil {
 			return "", false, err
 		}
-		if !page.Ok {
-			return "", false, c.call(method, false, slack.SlackErrorResponse{Err: page.Error, Needed: page.Needed, Provided: page.Provided})
-		}
-		c.metrics.calls.WithLabelValues(method, "ok").Inc()
 		for _, m := range page.Messages {
 			if m.is(blockID) {
 				return m.TS, true, nil

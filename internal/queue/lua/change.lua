@@ -15,7 +15,8 @@
 -- KEYS[14]  routes     SET    route names
 -- KEYS[15]  seq        STRING last fencing token
 -- KEYS[16]  mine       ZSET   what the reviewer of this change judged -> ms; untouched without e.mine
--- KEYS[17..] the keys to set to ARGV[6..], as many as the effects say, then those to delete
+-- KEYS[17]  history    STREAM what happened to judgements
+-- KEYS[18..] the keys to set to ARGV[6..], as many as the effects say, then those to delete
 -- ARGV[1]   the thread as it was read; "" when there was none
 -- ARGV[2]   the thread as it shall be
 -- ARGV[3]   the effects, JSON (threads.go)
@@ -33,6 +34,12 @@ local e = cjson.decode(ARGV[3])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
+-- The history is appended to in the same step as what it tells of.
+local function tell(what, id, at, ...)
+  redis.call('XADD', KEYS[17], 'MINID', '~', string.format('%.0f', now - e.ttl), '*', 'what', what, 'key', id, 'at', string.format('%.0f', at), ...)
+  redis.call('PEXPIRE', KEYS[17], e.ttl)
+end
+
 if e.claim then
   local c = redis.call('HGET', KEYS[13], e.claim[1])
   if not c or cjson.decode(c).t ~= e.claim[2] then return -1 end
@@ -45,8 +52,8 @@ redis.call('SADD', KEYS[14], ARGV[5])
 for _, o in ipairs(e.open or {}) do redis.call('ZADD', KEYS[2], o[2], o[1]) end
 for _, m in ipairs(e.shut or {}) do redis.call('ZREM', KEYS[2], m) end
 
-for i = 17, #KEYS do
-  local value = i - 17 < e.set and ARGV[6 + i - 17]
+for i = 18, #KEYS do
+  local value = i - 18 < e.set and ARGV[6 + i - 18]
   if value then redis.call('SET', KEYS[i], value, 'PX', e.ttl) else redis.call('DEL', KEYS[i]) end
 end
 
@@ -59,6 +66,7 @@ for _, p in ipairs(e.put or {}) do
     redis.call('HSET', KEYS[5], id, redis.call('INCR', KEYS[15]))
     redis.call('HDEL', KEYS[7], id)
     redis.call('HDEL', KEYS[8], id)
+    tell(p[5], id, at, 'body', b, 'was', p[4])
     local lease = redis.call('HGET', KEYS[6], id)
     local ends = lease and tonumber(string.match(lease, ':(%d+)$'))
     -- One that is on its way to Phoenix must come back first.
@@ -94,16 +102,31 @@ local function release(id, turn)
   end
 end
 for _, d in ipairs(e.done or {}) do
-  if mine(d[1], d[2]) then remove(d[1]) else release(d[1], d[2]) end
+  if mine(d[1], d[2]) then
+    remove(d[1])
+    tell('stored', d[1], d[3])
+  else
+    release(d[1], d[2])
+  end
 end
 for _, d in ipairs(e.bury or {}) do
   if mine(d[1], d[2]) then
     remove(d[1])
     redis.call('HSET', KEYS[8], d[1], d[3])
+    tell('failed', d[1], d[4], 'why', d[5])
   else
     release(d[1], d[2])
   end
 end
+
+for _, d in ipairs(e.drop or {}) do
+  local dead = redis.call('HGET', KEYS[8], d[1])
+  if dead then
+    redis.call('HDEL', KEYS[8], d[1])
+    tell('dropped', d[1], d[2], 'body', cjson.encode(cjson.decode(dead).body), 'why', d[3])
+  end
+end
+for _, d in ipairs(e.tell or {}) do tell(d[1], d[2], d[3], 'why', d[4]) end
 
 for _, r in ipairs(e.redraw or {}) do
   local what, at = r[1], r[2]

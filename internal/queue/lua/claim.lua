@@ -4,10 +4,13 @@
 -- KEYS[3]  claims   HASH "<trace>:<span>" -> claim: t turn, r row, s first claimed (ms), a 1 when it may have been posted
 -- KEYS[4]  open     ZSET "<trace>:<span>" -> ms when posted
 -- KEYS[5]  seq      STRING last fencing token
+-- KEYS[6]  built    HASH   route -> ms since when its cards are known here
 -- ARGV[1]  cards that may be open or claimed at a time; 0: no limit
 -- ARGV[2]  1: newest of the backlog first, 0: oldest first
 -- ARGV[3]  length of the lease, ms
--- returns  "<trace>:<span>" and the claim, or nil when there is nothing to claim or no room
+-- ARGV[4]  the route's name
+-- returns  "<trace>:<span>" and the claim, or nil when there is nothing to claim or no room; {0} when the route's cards are not known here
+if redis.call('HEXISTS', KEYS[6], ARGV[4]) == 0 then return {0} end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local ends = now + tonumber(ARGV[3])

@@ -1,0 +1,123 @@
+package queue
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+// ErrUnbuilt says that this Redis does not know which cards a route has in
+// Slack: it is new, or it lost what it held. Nothing is posted before the cards
+// were looked for.
+var ErrUnbuilt = &review.Error{Kind: review.Down, Text: "Redis does not know this route's cards; they are looked for in Slack first"}
+
+// buildLease is how long a replica that rebuilds may be silent.
+const buildLease = time.Minute
+
+// Built says since when a route's cards are known here; false: they are not.
+func (q *Queue) Built(ctx context.Context, route string) (time.Time, bool, error) {
+	if err := q.check(ctx); err != nil {
+		return time.Time{}, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	text, err := q.c.HGet(ctx, q.key.built(), route).Result()
+	if isNil(err) {
+		return time.Time{}, false, nil
+	}
+	if err != nil {
+		return time.Time{}, false, failed("look whether "+route+" is known", err)
+	}
+	ms, _ := strconv.ParseInt(text, 10, 64) // damaged: known all the same
+	return timeOf(ms), true, nil
+}
+
+// MarkBuilt says that a route's cards are known here from now on.
+func (q *Queue) MarkBuilt(ctx context.Context, route string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	p := q.c.Pipeline()
+	// What a flush took with it.
+	p.SAdd(ctx, index, q.opts.Instance)
+	p.SetNX(ctx, q.key.layout(), Layout, 0)
+	p.SetNX(ctx, q.key.instance(), q.opts.Instance, 0)
+	p.HSet(ctx, q.key.built(), route, time.Now().UnixMilli())
+	p.Publish(ctx, q.key.wake(), "1")
+	_, err := p.Exec(ctx)
+	return failed("mark "+route+" as known", err)
+}
+
+// Unbuild makes a route's cards count as unknown, so that they are looked for
+// again before the next one is posted.
+func (q *Queue) Unbuild(ctx context.Context, route string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return failed("forget that "+route+" is known", q.c.HDel(ctx, q.key.built(), route).Err())
+}
+
+// Building takes the task of rebuilding a route for one replica; ok is false
+// while another has it. The returned functions keep it (it ends a minute after
+// the last call) and give it back.
+func (q *Queue) Building(ctx context.Context, route string) (keep func(context.Context) error, done func(), ok bool, err error) {
+	if err := q.check(ctx); err != nil {
+		return nil, nil, false, err
+	}
+	token := rand.Text()
+	key := q.key.building(route)
+	cctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err = q.c.SetArgs(cctx, key, token, redis.SetArgs{Mode: "NX", TTL: buildLease}).Err()
+	if isNil(err) {
+		return nil, nil, false, nil
+	}
+	if err != nil {
+		return nil, nil, false, failed("take the rebuilding of "+route, err)
+	}
+	mine := func(ctx context.Context, f func() error) error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		who, err := q.c.Get(ctx, key).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return failed("keep the rebuilding of "+route, err)
+		}
+		if who != token {
+			return &review.Error{Kind: review.Refused, Text: "another replica rebuilds " + route + " by now"}
+		}
+		return f()
+	}
+	keep = func(ctx context.Context) error {
+		return mine(ctx, func() error {
+			return failed("keep the rebuilding of "+route, q.c.PExpire(ctx, key, buildLease).Err())
+		})
+	}
+	done = func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+		defer cancel()
+		_ = mine(ctx, func() error { return q.c.Del(ctx, key).Err() }) // else it ends by itself
+	}
+	return keep, done, true, nil
+}
+
+// Looked is how far a walk through a route's cards came; 0 at the start.
+func (q *Queue) Looked(ctx context.Context, route, what string) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	n, err := q.c.HGet(ctx, q.key.looked(), route+"|"+what).Int64()
+	if isNil(err) {
+		return 0, nil
+	}
+	return n, failed("read how far "+route+" was compared", err)
+}
+
+// KeepLooked remembers how far a walk came.
+func (q *Queue) KeepLooked(ctx context.Context, route, what string, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return failed("keep how far "+route+" was compared", q.c.HSet(ctx, q.key.looked(), route+"|"+what, n).Err())
+}
