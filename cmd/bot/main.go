@@ -72,6 +72,9 @@ type cli struct {
 	Run       runCmd      `cmd:"" default:"1" help:"Poll, post, take clicks and deliver, until stopped (the default)."`
 	Check     checkCmd    `cmd:"" help:"Ask Slack, Phoenix and Redis whether all is well, and say what to do."`
 	Preview   previewCmd  `cmd:"" help:"Poll once and post nothing: what would be posted, and how many cards a day."`
+	Outbox    outboxCmd   `cmd:"" help:"Look at judgements that Phoenix does not have, send them again, or drop them."`
+	History   historyCmd  `cmd:"" help:"Print what reviewers said and what became of it."`
+	Rebuild   rebuildCmd  `cmd:"" help:"Bring back from Slack and Phoenix what Redis does not know of the cards."`
 	Traces    tracesCmd   `cmd:"" help:"Send recorded traces to Phoenix, to try Spanbot with."`
 	Manifest  manifestCmd `cmd:"" help:"Print the manifest of the Slack app."`
 	ConfigCmd configCmd   `cmd:"" name:"config" help:"Write a spanbot.yaml to start from, or check one."`

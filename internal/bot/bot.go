@@ -7,6 +7,10 @@
 //	form.go     the forms and the details that a click opens
 //	outline.go  the trace in a card's thread
 //	deliver.go  outbox → Phoenix
+//	outbox.go   dead letters: looked at, sent again, dropped
+//	history.go  what was said and what became of it
+//	rebuild.go  what Slack and Phoenix hold → a Redis that lost it
+//	reconcile.go  what others did in Phoenix and Slack → cards
 //	redraw.go   state → what a card in Slack says
 //	expire.go   cards that nobody touched
 //	forget.go   what instances left that never come back
@@ -30,6 +34,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,8 +119,10 @@ type Bot struct {
 	details  *recent[string, wholeSpan] // spans that someone is paging through
 	projects projects
 	homes    *homes
-	kick     signal // a judgement went into the outbox
-	redraw   signal // a card wants to be redrawn
+	accepted *recent[string, review.Judgement] // taken here, and not seen confirmed
+	trusted  atomic.Int64                      // ms since when Redis has answered this replica
+	kick     signal                            // a judgement went into the outbox
+	redraw   signal                            // a card wants to be redrawn
 
 	// finish outlives the context of Run by shutdownGrace: a step in hand is
 	// done under it, so that stopping leaves nothing half done.
@@ -163,18 +170,10 @@ func Run(ctx context.Context, set Settings) error {
 		time.AfterFunc(shutdownGrace, cancel)
 	})()
 
-	b := &Bot{
-		set: set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack),
-		metrics: newMetrics(registry), finish: finish,
-		kick: newSignal(), redraw: newSignal(),
-		drawn: newRecent[string, drawing](4096), details: newRecent[string, wholeSpan](4),
-	}
+	b := newBot(set, px, registry)
+	b.finish = finish
 	for _, s := range set.StandIns {
 		b.metrics.standIn.WithLabelValues(s.Part).Set(1)
-	}
-	b.rubrics.bot, b.names, b.homes = b, newNames(b), newHomes()
-	for _, r := range set.Routes {
-		b.routes = append(b.routes, newRoute(b, r))
 	}
 
 	web, err := b.listen()
@@ -219,6 +218,49 @@ func Run(ctx context.Context, set Settings) error {
 		b.log.Info("stopped; nothing was in hand any more")
 	}
 	return err
+}
+
+// newBot is a bot without connections, that runs nothing yet.
+func newBot(set Settings, px *phoenix.Client, registry *prometheus.Registry) *Bot {
+	b := &Bot{
+		set: set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack), metrics: newMetrics(registry),
+		finish: context.Background(), kick: newSignal(), redraw: newSignal(),
+		drawn: newRecent[string, drawing](4096), details: newRecent[string, wholeSpan](4),
+		accepted: newRecent[string, review.Judgement](acceptedMost),
+	}
+	b.rubrics.bot, b.names, b.homes = b, newNames(b), newHomes()
+	b.trusted.Store(time.Now().UnixMilli())
+	for _, r := range set.Routes {
+		b.routes = append(b.routes, newRoute(b, r))
+	}
+	return b
+}
+
+// acceptedMost bounds what a replica remembers of what it accepted.
+const acceptedMost = 4096
+
+// connect is a bot for a command that works beside a running one. It takes no
+// clicks.
+func connect(ctx context.Context, set Settings) (*Bot, error) {
+	if set.Log == nil {
+		set.Log = slog.New(slog.DiscardHandler)
+	}
+	px, err := phoenix.New(set.Phoenix)
+	if err != nil {
+		return nil, err
+	}
+	b := newBot(set, px, prometheus.NewRegistry())
+	if b.identity, err = b.slack.Identity(ctx); err != nil {
+		return nil, fmt.Errorf("slack: %w", err)
+	}
+	b.queue, err = queue.Open(ctx, set.Redis, queue.Options{Instance: set.instance(b.identity.Team), Retention: set.Retention, Log: set.Log, Dial: set.Dial})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.queue.Ping(ctx); err != nil {
+		return nil, errors.Join(err, b.queue.Close())
+	}
+	return b, nil
 }
 
 // spawn runs f and lets Run wait for it.

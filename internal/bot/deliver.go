@@ -86,6 +86,10 @@ func (b *Bot) deliverDue(n int) (int, error) {
 		return 0, err
 	}
 	defer b.hold(ctx, entries)()
+	taken := len(entries)
+	if entries, err = b.overtaken(ctx, entries); err != nil {
+		return taken, b.putOff(ctx, entries, err)
+	}
 	var spans, traces, withdrawn []queue.Entry
 	for _, e := range entries {
 		switch {
@@ -106,7 +110,84 @@ func (b *Bot) deliverDue(n int) (int, error) {
 	for _, e := range withdrawn {
 		failed = errors.Join(failed, b.deliverWithdrawal(ctx, e))
 	}
-	return len(entries), failed
+	return taken, failed
+}
+
+// doubtAge is how long a judgement may wait before it is asked whether Phoenix
+// has a later word of its reviewer.
+const doubtAge = time.Minute
+
+// overtaken settles judgements of whose reviewer Phoenix holds a later word, and
+// returns the others: while Redis was gone a click went straight to Phoenix, and
+// what had waited in Redis must not replace it. Only what may have been
+// overtaken is asked for: what waited long or was tried before, and what was
+// clicked before Redis answered without a break.
+func (b *Bot) overtaken(ctx context.Context, es []queue.Entry) ([]queue.Entry, error) {
+	type group struct{ project, name string }
+	doubtful := map[group][]queue.Entry{}
+	var rest []queue.Entry
+	trusted := time.UnixMilli(b.trusted.Load())
+	for _, e := range es {
+		if e.Project != "" && (e.Tries > 0 || e.At.Before(trusted) || time.Since(e.At) > doubtAge) {
+			g := group{e.Project, e.Name}
+			doubtful[g] = append(doubtful[g], e)
+		} else {
+			rest = append(rest, e)
+		}
+	}
+	for g, list := range doubtful {
+		id, err := b.projectID(ctx, g.project)
+		if gone(err) {
+			rest = append(rest, list...) // the delivery itself finds out what that means
+			continue
+		}
+		if err != nil {
+			return es, err
+		}
+		spans := make([]review.Span, len(list))
+		for i, e := range list {
+			spans[i] = review.Span{ID: e.SpanID, TraceID: e.TraceID, ParentID: "x"} // spans alone
+			if e.OnTrace {
+				spans[i] = review.Span{TraceID: e.TraceID}
+			}
+		}
+		held, err := b.phoenix.Held(ctx, id, g.name, spans)
+		if err != nil {
+			return es, err
+		}
+		for _, e := range list {
+			h, there := heldOf(held, e.Judgement)
+			if !there || !h.Clicked.After(e.At) {
+				rest = append(rest, e)
+				continue
+			}
+			b.log.Warn("Phoenix holds a later word of this reviewer; the earlier one is not sent", "key", e.Key, "clicked", e.At, "later", h.Clicked)
+			if err := b.settleOvertaken(ctx, e, h); err != nil {
+				return es, err
+			}
+		}
+	}
+	return rest, nil
+}
+
+// settleOvertaken lets the card show the later word.
+func (b *Bot) settleOvertaken(ctx context.Context, e queue.Entry, h phoenix.Held) error {
+	later := review.Vote{Reviewer: e.Reviewer.ID, Name: e.Name, OnTrace: e.OnTrace, Rubric: h.Rubric, Label: h.Label, Score: h.Score,
+		Words: h.Words(), At: h.Clicked.Truncate(time.Millisecond), Delivery: review.Stored}
+	_, err := b.queue.Change(ctx, e.Route, e.TraceID, func(t *review.Thread) (queue.Step, error) {
+		s := queue.Step{Done: []queue.Entry{e}, Tell: []queue.Event{{What: queue.Changed, Key: e.Key, At: e.Judgement.At, Why: "a later word went straight to Phoenix"}}}
+		if t.Confirm(e.Judgement, "") {
+			var before []review.Vote
+			if c := t.Card(e.SpanID); c != nil {
+				before = c.Votes
+			}
+			t.Follow(e.SpanID, before, review.Difference{Changed: []review.Vote{later}}, time.Now())
+			s.Redraw = redrawOf(t, e.SpanID)
+		}
+		return s, nil
+	})
+	b.redraw.send()
+	return err
 }
 
 // hold extends the leases until the returned function is called.
@@ -274,6 +355,7 @@ func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) erro
 			return err // the leases end; Phoenix takes the same judgements once more
 		}
 		for _, e := range groups[k] {
+			b.confirmed(e.Judgement)
 			switch {
 			case failure != "":
 				b.metrics.judged(e.Judgement, "failed")
@@ -286,6 +368,14 @@ func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) erro
 	}
 	b.redraw.send()
 	return nil
+}
+
+// confirmed forgets what was remembered of a judgement that Phoenix, or the dead
+// letters, have now.
+func (b *Bot) confirmed(j review.Judgement) {
+	if own, ok := b.accepted.get(j.Key()); ok && !own.At.After(j.At) {
+		b.accepted.drop(j.Key())
+	}
 }
 
 // deliverWithdrawal deletes one annotation.

@@ -49,11 +49,8 @@ func newClerk(t *testing.T) *clerk {
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	k.redis = client
-	k.b = &Bot{
-		phoenix: c, queue: queue.New(client, queue.Options{Instance: t.Name()}), slack: slackui.New(slackui.Options{BotToken: "xoxb-x", APIURL: slack.URL + "/"}),
-		log: slog.New(slog.DiscardHandler), metrics: newMetrics(prometheus.NewRegistry()), finish: t.Context(), kick: newSignal(), redraw: newSignal(),
-	}
-	k.b.names, k.b.homes = newNames(k.b), newHomes()
+	k.b = newBot(Settings{Log: slog.New(slog.DiscardHandler), Slack: slackui.Options{BotToken: "xoxb-x", APIURL: slack.URL + "/"}}, c, prometheus.NewRegistry())
+	k.b.queue, k.b.finish = queue.New(client, queue.Options{Instance: t.Name()}), t.Context()
 	return k
 }
 
@@ -112,7 +109,7 @@ func (k *clerk) judge(explanations ...string) []review.Ref {
 		ref := review.Ref{Route: "main", TraceID: fmt.Sprintf("%032x", i+1), SpanID: fmt.Sprintf("%016x", i+1)}
 		j := review.Judgement{Ref: ref, Name: "correctness", Rubric: "cafe0123", Reviewer: review.Reviewer{Team: "T1", ID: "U1", Name: "ana"},
 			Answer: review.Answer{Label: "correct", Explanation: x}, At: time.Now().Truncate(time.Millisecond), Channel: "C1", Message: fmt.Sprintf("1758000000.%06d", i+1)}
-		if err := k.b.keep(k.t.Context(), j, false); err != nil {
+		if err := k.b.keep(k.t.Context(), j, time.Now(), false); err != nil {
 			k.t.Fatal(err)
 		}
 		refs = append(refs, ref)

@@ -102,7 +102,7 @@ func TestHome_TheLastDrawingHasEverythingAndNoContentOfASpan(t *testing.T) {
 	}
 	j := judgement(ref, rubric, ana, "C7", "1758000000.000200", "")
 	j.Answer, j.Tap = review.Answer{Label: "correct"}, true
-	if err := s.b.keep(t.Context(), j, false); err != nil {
+	if err := s.b.keep(t.Context(), j, time.Now(), false); err != nil {
 		t.Fatal(err)
 	}
 	close(s.let)

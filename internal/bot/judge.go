@@ -11,10 +11,12 @@ import (
 	"github.com/spanbot/spanbot/internal/slackui"
 )
 
-// Budgets of a click, from its receipt: Slack waits three seconds.
+// Budgets of a click, from its receipt: Slack waits three seconds. When Redis
+// has not taken it in its time, Phoenix has until directBudget; then the person
+// is told.
 const (
 	redisBudget  = 400 * time.Millisecond
-	directBudget = 1500 * time.Millisecond
+	directBudget = 1900 * time.Millisecond
 )
 
 // handle says what each button and form means.
@@ -28,6 +30,7 @@ func (b *Bot) handle() {
 	b.mux.OnClick(slackui.Details, b.openDetails)
 	b.mux.OnClick(slackui.Page, b.turnPage)
 	b.mux.OnClick(slackui.Trace, b.showTrace)
+	b.mux.OnClick(slackui.Again, b.tryAgain)
 	b.mux.OnSubmit(b.submit)
 	b.mux.OnHome(b.openHome)
 	b.mux.OnStatus(b.status)
@@ -36,7 +39,9 @@ func (b *Bot) handle() {
 // thumb stores a 👍 or 👎. It only talks to Redis, so it answers in
 // milliseconds with Phoenix down; deliver.go carries the judgement on.
 func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
-	rubric, ok, err := b.rubrics.get(ctx, c.Rubric)
+	rctx, cancel := context.WithDeadline(ctx, c.Received.Add(redisBudget))
+	rubric, ok, err := b.rubrics.get(rctx, c.Rubric)
+	cancel()
 	if err != nil && review.KindOf(err) != review.Down && review.KindOf(err) != review.Unsure {
 		return err
 	}
@@ -55,12 +60,14 @@ func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
 	if c.Again && !c.At.IsZero() {
 		j.At = c.At.Truncate(time.Millisecond)
 	}
-	return b.keep(ctx, j, c.Again)
+	return b.keep(ctx, j, c.Received, c.Again)
 }
 
 // submit stores a filled form.
 func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]string, error) {
-	rubric, ok, err := b.asked(ctx, s.Rubric, s.Ref.Route)
+	rctx, cancel := context.WithDeadline(ctx, s.Received.Add(redisBudget))
+	rubric, ok, err := b.asked(rctx, s.Rubric, s.Ref.Route)
+	cancel()
 	if err != nil {
 		return nil, notSaved(err)
 	}
@@ -73,7 +80,7 @@ func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]st
 	}
 	j := judgement(s.Ref, rubric, s.Reviewer, s.Channel, s.Message, s.ThreadTS)
 	j.Answer, j.OnTrace = answer, s.OnTrace
-	return nil, b.keep(ctx, j, false)
+	return nil, b.keep(ctx, j, s.Received, false)
 }
 
 // judgement is the frame of one, without what was said. Milliseconds are what
@@ -88,7 +95,7 @@ func judgement(ref review.Ref, rubric review.Rubric, who review.Reviewer, channe
 // keep makes a judgement safe: card and outbox in one step. With Redis gone it
 // goes straight to Phoenix; when that fails too the reviewer is told. again says
 // that Slack sends this click once more.
-func (b *Bot) keep(ctx context.Context, j review.Judgement, again bool) error {
+func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, again bool) error {
 	changed := false
 	judge := func(t *review.Thread) (queue.Step, error) {
 		if t.Project == "" {
@@ -119,7 +126,7 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, again bool) error {
 		}
 		return s, nil
 	}
-	rctx, cancel := context.WithTimeout(ctx, redisBudget)
+	rctx, cancel := context.WithDeadline(ctx, received.Add(redisBudget))
 	_, err := b.queue.Change(rctx, j.Route, j.TraceID, judge)
 	cancel()
 	switch review.KindOf(err) {
@@ -128,15 +135,18 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, again bool) error {
 			b.metrics.judged(j, "unchanged")
 			return nil
 		}
+		b.accepted.put(j.Key(), j)
 		b.metrics.judged(j, "accepted")
 		b.kick.send()
 		b.redraw.send()
 		b.touchHome(j.Reviewer)
 		return nil
 	case review.Down, review.Unsure, review.Busy:
-		if err := b.keepDirect(ctx, j, err); err != nil {
+		b.trusted.Store(time.Now().UnixMilli()) // what is older may be behind what goes to Phoenix now
+		if err := b.keepDirect(ctx, j, received, err); err != nil {
 			return err
 		}
+		b.accepted.put(j.Key(), j)
 		// Redis may hold an older one of this reviewer, on its way or on the card.
 		b.spawn(func() {
 			for pause(b.finish, time.Second) {
@@ -155,8 +165,8 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, again bool) error {
 }
 
 // keepDirect is the way around a Redis that does not answer.
-func (b *Bot) keepDirect(ctx context.Context, j review.Judgement, cause error) error {
-	pctx, cancel := context.WithTimeout(ctx, directBudget)
+func (b *Bot) keepDirect(ctx context.Context, j review.Judgement, received time.Time, cause error) error {
+	pctx, cancel := context.WithDeadline(ctx, received.Add(directBudget))
 	defer cancel()
 	if err := b.phoenix.Annotate(pctx, []phoenix.Annotation{b.annotation(j, j.Reviewer.Name)}); err != nil {
 		b.metrics.judged(j, "lost")
@@ -216,6 +226,7 @@ func (b *Bot) withdraw(ctx context.Context, c slackui.Click) error {
 	if err != nil {
 		return &review.Error{Kind: review.KindOf(err), Text: "Not withdrawn: our store does not answer right now. Please try again in a moment.", Err: err}
 	}
+	b.accepted.put(j.Key(), j)
 	b.metrics.judged(j, "accepted")
 	b.kick.send()
 	b.redraw.send()

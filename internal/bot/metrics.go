@@ -19,6 +19,9 @@ type metrics struct {
 	redrawLag  prometheus.Histogram     // a card should say something else → it does
 	outside    *prometheus.GaugeVec     // rows of the feed not looked at yet
 	degraded   *prometheus.GaugeVec     // 1 while a route waits for something
+	rebuilt    *prometheus.CounterVec   // cards brought back from Slack, by route
+	restored   *prometheus.CounterVec   // judgements sent again that Phoenix had lost, by route
+	followed   *prometheus.CounterVec   // cards changed because Phoenix was, by route
 	standIn    *prometheus.GaugeVec     // 1 for each outside part that is not the real one
 }
 
@@ -43,9 +46,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		degraded: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "spanbot_route_degraded",
 			Help: "1 while the route waits for something that has to be mended; the log and /readyz?verbose say what."}, []string{"route"}),
 	}
+	m.rebuilt = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spanbot_cards_rebuilt_total",
+		Help: "Cards that Redis did not know and that were brought back from Slack."}, []string{"route"})
+	m.restored = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spanbot_judgements_restored_total",
+		Help: "Judgements sent again because Phoenix, set back to an earlier copy, did not have them any more."}, []string{"route"})
+	m.followed = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spanbot_cards_followed_total",
+		Help: "Cards changed because somebody annotated, changed or deleted in Phoenix itself."}, []string{"route"})
 	m.standIn = prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "spanbot_stand_in",
 		Help: "1 for each outside part (slack, phoenix, redis) in whose place a stand-in is."}, []string{"part"})
-	reg.MustRegister(m.seen, m.posted, m.judgements, m.polls, m.stored, m.carded, m.redrawLag, m.outside, m.degraded, m.standIn)
+	reg.MustRegister(m.seen, m.posted, m.judgements, m.polls, m.stored, m.carded, m.redrawLag, m.outside, m.degraded, m.rebuilt, m.restored, m.followed, m.standIn)
 	return m
 }
 

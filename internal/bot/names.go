@@ -3,6 +3,7 @@ package bot
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spanbot/spanbot/internal/review"
@@ -28,7 +29,7 @@ func (n *names) of(ctx context.Context, users []string) map[string]string {
 	for _, u := range users {
 		if name, ok := n.known.get(u); ok {
 			out[u] = name
-		} else if u != "" && !slices.Contains(missing, u) {
+		} else if u != "" && !strings.HasPrefix(u, review.InPhoenix) && !slices.Contains(missing, u) {
 			missing = append(missing, u)
 		}
 	}

@@ -40,6 +40,9 @@ func (r *route) poll(ctx context.Context) error {
 	if known && newest < cur.Mark {
 		r.log.Warn("the newest span is older than what was seen before: another or a recreated database, or spans were deleted; looking at the project anew",
 			"project", r.Project, "seen", cur.Mark, "newest", newest)
+		if err := r.restore(ctx); err != nil {
+			return err
+		}
 		known = false
 	}
 	if !known {

@@ -1,7 +1,6 @@
 package bot
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -48,12 +47,11 @@ func newPoller(t *testing.T, px *rig.PhoenixServer, change func(*review.Route)) 
 	}
 	client := redis.NewClient(&redis.Options{Addr: m.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	b := &Bot{
-		set: Settings{Phoenix: phoenix.Options{Endpoint: p.wire.URL}}, phoenix: c, queue: queue.New(client, queue.Options{Instance: p.project}),
-		log: slog.New(slog.NewTextHandler(p.log, nil)), metrics: newMetrics(prometheus.NewRegistry()), finish: context.Background(),
-		kick: newSignal(), redraw: newSignal(),
+	b := newBot(Settings{Phoenix: phoenix.Options{Endpoint: p.wire.URL}, Log: slog.New(slog.NewTextHandler(p.log, nil))}, c, prometheus.NewRegistry())
+	b.queue = queue.New(client, queue.Options{Instance: p.project})
+	if err := b.queue.KeepEpoch(t.Context(), "main", queue.Epoch{Until: time.Now()}); err != nil {
+		t.Fatal(err)
 	}
-	b.rubrics.bot = b
 	rt := review.Route{Name: "main", Project: p.project, Channel: "C1", Schedule: "@every 30s", Rubric: "correctness",
 		Sample: 1, Since: 24 * time.Hour, MaxOpen: 0, Backlog: 500, Order: review.Newest}
 	if change != nil {

@@ -49,6 +49,13 @@ func (r *route) fill(ctx context.Context) {
 		if r.prepare(ctx) != nil {
 			return
 		}
+		if err := r.known(ctx); err != nil {
+			if ctx.Err() == nil {
+				_ = r.waits("known", "the cards in Slack", err)
+			}
+			return
+		}
+		r.goesOn("known")
 		c, ok, err := r.b.queue.Claim(ctx, r.Name, r.MaxOpen, r.Order, claimLease)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -207,12 +214,16 @@ func (r *route) find(ctx context.Context, c queue.Claim, channel, parent string)
 // without it the card would be looked for in the channel once more.
 func (r *route) record(c queue.Claim, card review.Card, posted slackui.Posted, excerpt review.Span) error {
 	var err error
+	claim := &c
 	for range 5 {
 		ctx, cancel := context.WithTimeout(r.b.finish, 5*time.Second)
 		_, err = r.b.queue.Change(ctx, r.Name, c.TraceID, func(t *review.Thread) (queue.Step, error) {
+			if old := t.Card(c.SpanID); claim == nil && old != nil && old.TS != "" && old.TS != posted.TS {
+				return queue.Step{Nothing: true}, errSecondCard
+			}
 			t.Project = r.Project
 			t.Place(card, posted.ThreadTS)
-			s := queue.Step{Claim: &c, Excerpts: map[string]review.Span{c.SpanID: excerpt}}
+			s := queue.Step{Claim: claim, Excerpts: map[string]review.Span{c.SpanID: excerpt}}
 			if now := t.Card(c.SpanID); now.State != review.Open {
 				// Someone was faster than the record: the card must say so.
 				s.Redraw = map[string]time.Time{c.SpanID: {}}
@@ -223,6 +234,11 @@ func (r *route) record(c queue.Claim, card review.Card, posted slackui.Posted, e
 			return s, nil
 		})
 		cancel()
+		if errors.Is(err, queue.ErrLost) && claim != nil {
+			// The claim ran out, or Redis lost it; the card is in Slack all the same.
+			claim = nil
+			continue
+		}
 		if k := review.KindOf(err); k == "" || k == review.Refused {
 			break
 		}
@@ -230,8 +246,27 @@ func (r *route) record(c queue.Claim, card review.Card, posted slackui.Posted, e
 			break
 		}
 	}
+	if errors.Is(err, errSecondCard) {
+		return r.removeSecond(c, posted)
+	}
 	if err != nil && !r.recorded(c, posted) {
 		return fmt.Errorf("record card %s at %s: %w", c.Ref, posted.TS, err)
+	}
+	return nil
+}
+
+// errSecondCard says that the span has another card by now.
+var errSecondCard = &review.Error{Kind: review.Refused, Text: "the span has another card by now"}
+
+// removeSecond deletes a card that was posted although another replica had
+// posted one: our claim had run out while Slack, or we, stood still.
+func (r *route) removeSecond(c queue.Claim, posted slackui.Posted) error {
+	ctx, cancel := context.WithTimeout(r.b.finish, 15*time.Second)
+	defer cancel()
+	_, _, channel := r.now()
+	r.log.Warn("another replica posted this span's card meanwhile; ours is removed", "span", c.SpanID, "ts", posted.TS)
+	if err := r.b.slack.Delete(ctx, channel, posted.TS); err != nil {
+		return fmt.Errorf("remove the second card of %s at %s: %w", c.Ref, posted.TS, err)
 	}
 	return nil
 }

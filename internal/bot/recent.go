@@ -51,6 +51,17 @@ func (r *recent[K, V]) put(k K, v V) {
 	}
 }
 
+// values are all that is kept, what was used last first.
+func (r *recent[K, V]) values() []V {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]V, 0, r.order.Len())
+	for e := r.order.Front(); e != nil; e = e.Next() {
+		out = append(out, e.Value.(recentEntry[K, V]).value)
+	}
+	return out
+}
+
 func (r *recent[K, V]) drop(k K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -30,6 +30,11 @@ type route struct {
 	polled    time.Time         // when Phoenix was last looked at with success
 	problems  map[string]string // what each step of the route waits for; each is said once
 	settled   map[string]int64
+	epoch     string // of what Redis knows (queue.Epoch.Name); "" before the first look
+
+	// Of reconciling alone.
+	walked string // how far back through the history it is
+	asked  int    // cards whose span was asked for
 }
 
 func newRoute(b *Bot, r review.Route) *route {
@@ -111,7 +116,7 @@ func (r *route) waits(step, what string, err error) error {
 func (r *route) waitsFor() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, step := range []string{"prepare", "poll", "claim", "post"} {
+	for _, step := range []string{"prepare", "known", "poll", "claim", "post"} {
 		if p := r.problems[step]; p != "" {
 			return p
 		}
@@ -139,6 +144,7 @@ func (r *route) run(ctx context.Context) {
 	var steps sync.WaitGroup
 	steps.Go(func() { r.posting(ctx) })
 	steps.Go(func() { r.expiring(ctx) })
+	steps.Go(func() { r.reconciling(ctx) })
 
 	r.tick(ctx, false)
 	c := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(cron.DiscardLogger),
@@ -185,6 +191,12 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	start := time.Now()
 	err := r.prepare(ctx)
 	if err == nil {
+		if err = r.known(ctx); err != nil && ctx.Err() == nil {
+			_ = r.waits("known", "the cards in Slack", err)
+		}
+	}
+	if err == nil {
+		r.goesOn("known")
 		if err = r.poll(ctx); err == nil {
 			r.goesOn("poll")
 			r.mu.Lock()

@@ -59,6 +59,21 @@ func parseDuration(s string) (time.Duration, error) {
 	return time.Duration(sum), nil
 }
 
+// ParseSince reads a moment of the past: a duration before now ("24h", "7d"), a
+// date ("2026-11-20", in local time) or an RFC 3339 time.
+func ParseSince(s string, now time.Time) (time.Time, error) {
+	if d, err := parseDuration(s); err == nil {
+		return now.Add(-d), nil
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, s, now.Location()); err == nil {
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf(`%q is no moment; want a duration such as "24h" or "7d", a date such as "2026-11-20", or a time such as "2026-11-20T09:00:00Z"`, s)
+}
+
 // formatDuration writes a duration as people write it in the file.
 func formatDuration(d time.Duration) string {
 	switch {

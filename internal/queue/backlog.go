@@ -230,6 +230,23 @@ func (q *Queue) OldestOpen(ctx context.Context, route string, before time.Time, 
 	return out, nil
 }
 
+// OpenFrom lists up to n open cards of a route, beginning with the one at a
+// place in the order of their posting; none is behind the last.
+func (q *Queue) OpenFrom(ctx context.Context, route string, place int64, n int) ([]review.Ref, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	members, err := q.c.ZRange(ctx, q.key.open(route), place, place+int64(n)-1).Result()
+	if err != nil {
+		return nil, failed("list open cards of "+route, err)
+	}
+	out := make([]review.Ref, len(members))
+	for i, m := range members {
+		out[i].Route = route
+		out[i].TraceID, out[i].SpanID = splitMember(m)
+	}
+	return out, nil
+}
+
 // Routes lists every route name that ever had state, those that were taken out
 // of the configuration too.
 func (q *Queue) Routes(ctx context.Context) ([]string, error) {

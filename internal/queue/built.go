@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,26 +21,58 @@ var ErrUnbuilt = &review.Error{Kind: review.Down, Text: "Redis does not know thi
 // buildLease is how long a replica that rebuilds may be silent.
 const buildLease = time.Minute
 
-// Built says since when a route's cards are known here; false: they are not.
-func (q *Queue) Built(ctx context.Context, route string) (time.Time, bool, error) {
+// Epoch is what this Redis says of its own knowledge of a route.
+type Epoch struct {
+	Until time.Time // every card posted until then is known here
+	Run   string    // the server's run id when that was written: another one may have started from an older disk
+	Name  string    // another one each time that the cards were looked for in Slack
+}
+
+// Epoch returns what is stored of a route, and the run id of the server that
+// answers ("" where a managed server hides it). ok is false when the
+// route's cards are not known here.
+func (q *Queue) Epoch(ctx context.Context, route string) (k Epoch, run string, ok bool, err error) {
 	if err := q.check(ctx); err != nil {
-		return time.Time{}, false, err
+		return Epoch{}, "", false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	text, err := q.c.HGet(ctx, q.key.built(), route).Result()
-	if isNil(err) {
-		return time.Time{}, false, nil
-	}
+	c, err := q.node(ctx)
 	if err != nil {
-		return time.Time{}, false, failed("look whether "+route+" is known", err)
+		return Epoch{}, "", false, failed("find the server of our keys", err)
 	}
-	ms, _ := strconv.ParseInt(text, 10, 64) // damaged: known all the same
-	return timeOf(ms), true, nil
+	p := c.Pipeline()
+	stored, info := p.HGet(ctx, q.key.built(), route), p.Info(ctx, "server")
+	_, _ = p.Exec(ctx) // a managed server may refuse INFO
+	if err := stored.Err(); err != nil && !isNil(err) {
+		return Epoch{}, "", false, failed("look whether "+route+" is known", err)
+	}
+	for line := range strings.Lines(info.Val()) {
+		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "run_id:"); ok {
+			run = v
+		}
+	}
+	if isNil(stored.Err()) {
+		return Epoch{}, run, false, nil
+	}
+	f := strings.SplitN(stored.Val(), ":", 3)
+	for len(f) < 3 {
+		f = append(f, "")
+	}
+	ms, _ := strconv.ParseInt(f[0], 10, 64) // damaged: since ever, so all is looked for
+	return Epoch{Until: timeOf(ms), Run: f[1], Name: f[2]}, run, true, nil
 }
 
-// MarkBuilt says that a route's cards are known here from now on.
-func (q *Queue) MarkBuilt(ctx context.Context, route string) error {
+// node is the server that holds our keys; of a Cluster, the master of their slot.
+func (q *Queue) node(ctx context.Context) (redis.Cmdable, error) {
+	if c, ok := q.c.(*redis.ClusterClient); ok {
+		return c.MasterForKey(ctx, q.key.built())
+	}
+	return q.c, nil
+}
+
+// KeepEpoch stores it.
+func (q *Queue) KeepEpoch(ctx context.Context, route string, k Epoch) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	p := q.c.Pipeline()
@@ -47,7 +80,8 @@ func (q *Queue) MarkBuilt(ctx context.Context, route string) error {
 	p.SAdd(ctx, index, q.opts.Instance)
 	p.SetNX(ctx, q.key.layout(), Layout, 0)
 	p.SetNX(ctx, q.key.instance(), q.opts.Instance, 0)
-	p.HSet(ctx, q.key.built(), route, time.Now().UnixMilli())
+	p.SAdd(ctx, q.key.routes(), route)
+	p.HSet(ctx, q.key.built(), route, strconv.FormatInt(millis(k.Until), 10)+":"+k.Run+":"+k.Name)
 	p.Publish(ctx, q.key.wake(), "1")
 	_, err := p.Exec(ctx)
 	return failed("mark "+route+" as known", err)

@@ -206,7 +206,7 @@ func TestForget_ManyKeysGoInBoundedBatches(t *testing.T) {
 			if w.most == 0 || w.most > forgetBatch {
 				t.Errorf("up to %d keys in one step; want at most %d", w.most, forgetBatch)
 			}
-			if held(t, q) != 13 || held(t, big) != 0 {
+			if held(t, q) != 14 || held(t, big) != 0 {
 				t.Errorf("%d keys of ours, %d of the other", held(t, q), held(t, big))
 			}
 		})

@@ -90,7 +90,7 @@ func TestBuilt_NothingIsClaimedBeforeTheCardsAreKnown(t *testing.T) {
 		if err := keep(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if err := q.MarkBuilt(t.Context(), "r"); err != nil {
+		if err := q.KeepEpoch(t.Context(), "r", Epoch{Until: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		done()

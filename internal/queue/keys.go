@@ -37,7 +37,7 @@ import (
 //	seq      STRING  last fencing token; never given twice, also to a key that comes back
 //	history  STREAM  what happened to judgements, see history.go; also of each entry  retention
 //
-//	built            HASH    route -> ms since when its cards are known here, see built.go
+//	built            HASH    route -> "ms:run:epoch"; until when its cards are known here, see built.go
 //	building:<route> STRING  token of the replica that rebuilds it            one minute
 //	looked           HASH    route|what -> how far its cards were compared with Phoenix and Slack
 //

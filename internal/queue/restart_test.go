@@ -21,7 +21,7 @@ import (
 func open(t *testing.T, url string) *Queue {
 	t.Helper()
 	q := connect(t, url)
-	if err := q.MarkBuilt(t.Context(), "r"); err != nil {
+	if err := q.KeepEpoch(t.Context(), "r", Epoch{Until: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	return q
@@ -199,7 +199,7 @@ func TestLease_RunsOutToTheMillisecond(t *testing.T) {
 		defer m.Close() // after the client, whose connections it waits for
 		defer c.Close()
 		q := New(c, Options{Instance: t.Name()})
-		if err := q.MarkBuilt(t.Context(), "r"); err != nil {
+		if err := q.KeepEpoch(t.Context(), "r", Epoch{Until: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		judge(t, q, judgement(1, "U1", "correct", time.Now()))

@@ -88,7 +88,7 @@ var instances atomic.Int64
 func newQueue(t testing.TB, c redis.UniversalClient) *Queue {
 	t.Helper()
 	q := New(c, Options{Instance: fmt.Sprintf("%s %d %d", t.Name(), os.Getpid(), instances.Add(1))})
-	if err := q.MarkBuilt(context.Background(), "r"); err != nil {
+	if err := q.KeepEpoch(context.Background(), "r", Epoch{Until: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	return q

@@ -275,6 +275,12 @@ func (v CardView) label(o review.Vote) string {
 }
 
 func (v CardView) name(user string) string {
+	if id, elsewhere := strings.CutPrefix(user, review.InPhoenix); elsewhere {
+		if id = line(id, 40); id == "" {
+			return "someone in Phoenix"
+		}
+		return id + " (in Phoenix)"
+	}
 	n := line(v.Names[user], 60)
 	if n == "" {
 		n = user

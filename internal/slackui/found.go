@@ -124,12 +124,12 @@ func (f *Found) kept(id string) {
 
 // foundMessage is what is read of a message of our own.
 type foundMessage struct {
-	TS         string       `json:"ts"`
-	ThreadTS   string       `json:"thread_ts"`
-	BotID      string       `json:"bot_id"`
-	User       string       `json:"user"`
-	ReplyCount int          `json:"reply_count"`
-	Blocks     foundBlocks  `json:"blocks"`
+	TS         string      `json:"ts"`
+	ThreadTS   string      `json:"thread_ts"`
+	BotID      string      `json:"bot_id"`
+	User       string      `json:"user"`
+	ReplyCount int         `json:"reply_count"`
+	Blocks     foundBlocks `json:"blocks"`
 }
 
 // foundBlocks are a message's blocks, as far as they can be read: other apps'

@@ -4,7 +4,7 @@
 -- KEYS[3]  claims   HASH "<trace>:<span>" -> claim: t turn, r row, s first claimed (ms), a 1 when it may have been posted
 -- KEYS[4]  open     ZSET "<trace>:<span>" -> ms when posted
 -- KEYS[5]  seq      STRING last fencing token
--- KEYS[6]  built    HASH   route -> ms since when its cards are known here
+-- KEYS[6]  built    HASH   route -> until when its cards are known here
 -- ARGV[1]  cards that may be open or claimed at a time; 0: no limit
 -- ARGV[2]  1: newest of the backlog first, 0: oldest first
 -- ARGV[3]  length of the lease, ms
