@@ -1,6 +1,7 @@
 package phoenixd
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -126,8 +127,8 @@ func (t target) list(s *Server, c *call) answer {
 		}
 	}
 	list, following := []annotationJSON{}, (*string)(nil)
-	for _, a := range slices.Backward(s.store.annotations[t.class]) {
-		if a.trace.project != p || cursor != "" && a.row > top || !among(ids, a.targetID()) || !among(identifiers, a.identifier) ||
+	for _, a := range slices.Backward(t.among(s.store, ids)) {
+		if a.trace.project != p || cursor != "" && a.row > top || !among(identifiers, a.identifier) ||
 			!named(q.q, a.name) {
 			continue
 		}
@@ -142,6 +143,24 @@ func (t target) list(s *Server, c *call) answer {
 		return inText(http.StatusNotFound, "None of the supplied %s exist in this project", t.ids)
 	}
 	return inJSON(http.StatusOK, page{list, following})
+}
+
+// among are the annotations of some targets, or all where none is named, by row.
+func (t target) among(st *store, ids []string) []*annotation {
+	if len(ids) == 0 {
+		return st.annotations[t.class]
+	}
+	var out []*annotation
+	for _, id := range ids {
+		switch sp, tr := st.spanByID[id], st.traceByID[id]; {
+		case t.id == onSpans.id && sp != nil:
+			out = append(out, sp.annotations...)
+		case t.id == onTraces.id && tr != nil:
+			out = append(out, tr.annotations...)
+		}
+	}
+	slices.SortFunc(out, func(a, b *annotation) int { return cmp.Compare(a.row, b.row) })
+	return out
 }
 
 // distinct is list without repetitions, in order.

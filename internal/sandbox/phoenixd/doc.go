@@ -14,6 +14,7 @@
 //     annotate.go, configs.go, graphql.go, probes.go: one resource each
 //   - feed.go: recorded traces that arrive by themselves
 //   - faults.go: failing on command, for tests; nothing of it is reachable by HTTP
+//   - hands.go: what people do to it behind Spanbot's back, for tests
 //   - page.go, live.go: what a person sees
 //
 // Not here: accounts and tokens (every caller is anonymous), OTLP, sessions,
