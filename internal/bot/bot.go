@@ -62,6 +62,10 @@ type Settings struct {
 	Version       string
 	Log           *slog.Logger
 
+	// Idle is how often waiting lines are looked at without a word that something
+	// is in them; 0 = 5 s. The word comes at once, but it can be lost.
+	Idle time.Duration
+
 	// Dial makes all connections to the outside; nil: as usual.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -129,7 +133,7 @@ type Bot struct {
 	finish context.Context
 	work   sync.WaitGroup
 
-	serverMu sync.Mutex
+	asking   chan struct{} // holds one while somebody asks Phoenix what it is; guards:
 	server   phoenix.Server
 	serverOK time.Time
 }
@@ -222,10 +226,14 @@ func Run(ctx context.Context, set Settings) error {
 
 // newBot is a bot without connections, that runs nothing yet.
 func newBot(set Settings, px *phoenix.Client, registry *prometheus.Registry) *Bot {
+	if set.Idle <= 0 {
+		set.Idle = 5 * time.Second
+	}
 	b := &Bot{
 		set: set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack), metrics: newMetrics(registry),
 		finish: context.Background(), kick: newSignal(), redraw: newSignal(),
 		drawn: newRecent[string, drawing](4096), details: newRecent[string, wholeSpan](4),
+		asking:   make(chan struct{}, 1),
 		accepted: newRecent[string, review.Judgement](acceptedMost),
 	}
 	b.rubrics.bot, b.names, b.homes = b, newNames(b), newHomes()
@@ -328,8 +336,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 // server asks Phoenix for its version and our rights, at most once a minute
 // while the answer is good.
 func (b *Bot) checkServer(ctx context.Context) error {
-	b.serverMu.Lock()
-	defer b.serverMu.Unlock()
+	select {
+	case b.asking <- struct{}{}:
+		defer func() { <-b.asking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if !b.serverOK.IsZero() && time.Since(b.serverOK) < time.Minute {
 		return nil
 	}

@@ -2,12 +2,16 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,98 +27,302 @@ import (
 	"github.com/spanbot/spanbot/internal/slackui"
 )
 
-// Some minutes of a whole bot in a bubble: traces arrive, three people tap,
-// connections are cut and acks are lost. Each span has one card, and Phoenix
-// holds what each person said last, once.
+// bubble is a whole team in a synctest bubble: bots, a Slack, a Phoenix and a
+// Redis on a network in memory, and people who click. It keeps the books: what
+// was accepted must be in Phoenix, once, and each span has one card.
+type bubble struct {
+	t       *testing.T
+	network memnet.Net
+	px      *phoenixd.Server
+	slack   *slackd.Server
+	redis   *miniredis.Miniredis
+	dice    *rand.Rand
+	people  []slackd.Person
+	routes  []review.Route
+	log     io.Writer
+	change  func(*Settings)
+	bots    []*replica
+
+	accepted map[string]word // "user span" -> what was accepted last
+	clicks   int             // all that were tried
+	refused  int             // of these, with a word to the person, or without an ack
+}
+
+// word is an accepted judgement; an empty label: it is unknown which of two
+// counts, because the last one got no answer.
+type word struct{ user, span, label string }
+
+const (
+	atPhoenix = "10.0.0.2:6006"
+	atSlack   = "10.0.0.3:80"
+	atRedis   = "10.0.0.4:6379"
+)
+
+func newBubble(t *testing.T, seed uint64, o phoenixd.Options, so slackd.Options) *bubble {
+	b := &bubble{t: t, dice: rand.New(rand.NewPCG(seed, 0)), log: io.Discard, accepted: map[string]word{}, routes: []review.Route{bubbleRoute()}}
+	o.Seed, so.Seed = seed, seed
+	if o.Feed == nil && o.Start >= 0 {
+		ids := rand.NewChaCha8([32]byte{byte(seed)})
+		for _, trace := range recorded.Traces() {
+			o.Feed = append(o.Feed, func(end time.Time) []map[string]any { return trace.Spans(end.Add(-trace.Took()), ids) })
+		}
+		o.Every = 10 * time.Second
+	}
+	b.px = phoenixd.New(o)
+	go func() { _ = b.px.Serve(b.network.Listen(atPhoenix)) }()
+	b.slack = slackd.New(so)
+	b.slack.At("http://" + atSlack)
+	go func() { _ = b.slack.Serve(b.network.Listen(atSlack)) }()
+	b.people = b.slack.Reviewers()
+	b.redis = miniredis.NewMiniRedis()
+	b.network.Serve(atRedis, func(context.Context) (net.Conn, error) { return b.redis.Dial() })
+	return b
+}
+
+// replica is one bot, whose plug can be pulled.
+type replica struct {
+	stop  context.CancelFunc
+	ended chan error
+	mu    sync.Mutex
+	off   bool
+	conns []net.Conn
+	once  sync.Once
+	err   error
+}
+
+func (r *replica) dial(to func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.off {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("the plug is pulled")}
+		}
+		c, err := to(ctx, network, address)
+		if err == nil {
+			r.conns = append(r.conns, c)
+		}
+		return c, err
+	}
+}
+
+// pull ends a replica as seen from outside: in the middle of whatever it does,
+// nothing more leaves it. It returns when it is gone.
+func (r *replica) pull() {
+	r.mu.Lock()
+	r.off = true
+	for _, c := range r.conns {
+		_ = c.Close()
+	}
+	r.mu.Unlock()
+	_ = r.end()
+}
+
+// end stops a replica in order and returns what it ended with.
+func (r *replica) end() error {
+	r.stop()
+	r.once.Do(func() { r.err = <-r.ended })
+	return r.err
+}
+
+// start starts one more replica.
+func (b *bubble) start() *replica {
+	r := &replica{ended: make(chan error, 1)}
+	ctx, stop := context.WithCancel(b.t.Context())
+	r.stop = stop
+	set := Settings{
+		Phoenix: phoenix.Options{Endpoint: "http://" + atPhoenix}, PhoenixName: "stand-in",
+		Slack: slackui.Options{BotToken: b.slack.BotToken(), AppToken: b.slack.AppToken(), APIURL: "http://" + atSlack + "/api/"},
+		Redis: "redis://" + atRedis + "/0", Dial: r.dial(b.network.Dial), Mount: func(http.Handler) {}, Retention: 90 * 24 * time.Hour,
+		Routes: b.routes, Log: slog.New(slog.NewTextHandler(b.log, nil)), Version: "test",
+	}
+	if b.change != nil {
+		b.change(&set)
+	}
+	b.bots = append(b.bots, r)
+	go func() { r.ended <- Run(ctx, set) }()
+	return r
+}
+
+// end stops all replicas in order, and what they ran on.
+func (b *bubble) end() {
+	for _, r := range b.bots {
+		_ = r.end()
+	}
+	b.px.Close()
+	b.slack.Close()
+	b.redis.Close()
+}
+
+// channels are the ids of the channels that the routes post to.
+func (b *bubble) channels() (out []string) {
+	for _, r := range b.routes {
+		if id := b.slack.Channel(strings.TrimPrefix(r.Channel, "#")); !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// click is somebody's tap on a card, and the entry in the books.
+func (b *bubble) click(who slackd.Person, channel string, on thumb) {
+	b.clicks++
+	key := who.ID + " " + on.span
+	before := b.told(who)
+	err := b.slack.Click(who.ID, channel, on.ts, on.do)
+	if err != nil {
+		b.refused++
+		// No ack: it was perhaps taken. Nobody was told that it was.
+		b.accepted[key] = word{who.ID, on.span, ""}
+		return
+	}
+	time.Sleep(time.Second) // a word to the person comes after the ack
+	if b.told(who) > before {
+		b.refused++
+		return
+	}
+	b.accepted[key] = word{who.ID, on.span, on.label}
+}
+
+// told counts the refusals that a person was shown.
+func (b *bubble) told(who slackd.Person) (n int) {
+	for _, m := range b.slack.Ephemerals(who.ID) {
+		if text, _ := m["text"].(string); strings.Contains(text, "Not saved") {
+			n++
+		}
+	}
+	return n
+}
+
+// work is some people clicking on what is there, at random.
+func (b *bubble) work(n int) {
+	for range n {
+		channel := b.channels()[b.dice.IntN(len(b.channels()))]
+		cards := thumbs(b.slack.Messages(channel))
+		if len(cards) == 0 {
+			return
+		}
+		b.click(b.people[b.dice.IntN(len(b.people))], channel, cards[b.dice.IntN(len(cards))])
+	}
+}
+
+// live lets time pass in steps of ten seconds, with two clicks each.
+func (b *bubble) live(steps int, each func(step int)) {
+	for step := range steps {
+		time.Sleep(10 * time.Second)
+		if each != nil {
+			each(step)
+		}
+		b.work(2)
+	}
+}
+
+// books is what came of it.
+type books struct{ cards, twice, accepted, lost, wrong, duplicate, untrue int }
+
+func (k books) String() string {
+	return fmt.Sprintf("%d cards, %d twice; %d judgements accepted, %d lost, %d wrong, %d duplicate; %d cards claim what is not so",
+		k.cards, k.twice, k.accepted, k.lost, k.wrong, k.duplicate, k.untrue)
+}
+
+// count compares Slack, Phoenix and what people were told.
+func (b *bubble) count() (k books) {
+	seen := map[string]int{}
+	shown := map[string]string{}
+	for _, channel := range b.channels() {
+		for _, m := range b.slack.Messages(channel) {
+			blocks := blocksOf(m)
+			if len(blocks) == 0 {
+				continue
+			}
+			if id, _ := blocks[0]["block_id"].(string); strings.HasPrefix(id, "card:") {
+				seen[id]++
+				shown[id[strings.LastIndexByte(id, ':')+1:]] = fmt.Sprint(blocks[0])
+			}
+		}
+	}
+	for id, n := range seen {
+		k.cards++
+		if n > 1 {
+			k.twice++
+			b.t.Errorf("%s stands %d times in Slack", id, n)
+		}
+	}
+	own := "slack:" + b.slack.Team() + ":"
+	for _, s := range b.accepted {
+		var got []string
+		for _, a := range b.px.Annotations(s.span) {
+			if a["identifier"] == own+s.user {
+				got = append(got, fmt.Sprint(a["result"].(map[string]any)["label"]))
+			}
+		}
+		if len(got) > 1 {
+			k.duplicate++
+		}
+		if s.label == "" {
+			continue
+		}
+		k.accepted++
+		switch {
+		case len(got) == 0:
+			k.lost++
+			b.t.Errorf("%s said %s of %s; Phoenix holds nothing", s.user, s.label, s.span)
+		case got[0] != s.label:
+			k.wrong++
+			b.t.Errorf("%s said %s of %s; Phoenix holds %v", s.user, s.label, s.span, got)
+		}
+	}
+	// A card says what Phoenix holds: each label that is there, no other.
+	for span, text := range shown {
+		labels := map[string]bool{}
+		for _, a := range b.px.Annotations(span) {
+			labels[fmt.Sprint(a["result"].(map[string]any)["label"])] = true
+		}
+		for _, l := range []string{"correct", "incorrect"} {
+			if claims := strings.Contains(text, "*"+l+"*"); claims != labels[l] {
+				k.untrue++
+				b.t.Errorf("the card of %s says %s: %v; Phoenix holds %v", span, l, claims, labels)
+			}
+		}
+	}
+	return k
+}
+
+// none fails the test unless nothing was lost, twice or wrong, and enough
+// happened for that to mean something.
+func (b *bubble) none(cards, accepted int) {
+	b.t.Helper()
+	k := b.count()
+	b.t.Logf("%d clicks, %d refused or unanswered; %s", b.clicks, b.refused, k)
+	if k.lost+k.wrong+k.duplicate+k.twice+k.untrue > 0 {
+		b.t.Error("something was lost, twice or wrong")
+	}
+	if k.cards < cards || k.accepted < accepted {
+		b.t.Errorf("only %d cards and %d accepted judgements; want %d and %d at least: what is wrong with this test?", k.cards, k.accepted, cards, accepted)
+	}
+}
+
+// Ten minutes of a whole bot: traces arrive, three people tap, connections are
+// cut and acks are lost.
 func TestBubble_OneCardEach_AndTheLastWordCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const seed = 4
-		var network memnet.Net
-		ids := rand.NewChaCha8([32]byte{seed})
-		var feed []phoenixd.Source
-		for _, trace := range recorded.Traces() {
-			feed = append(feed, func(end time.Time) []map[string]any { return trace.Spans(end.Add(-trace.Took()), ids) })
-		}
-		px := phoenixd.New(phoenixd.Options{Feed: feed, Every: 10 * time.Second, Seed: seed})
-		go func() { _ = px.Serve(network.Listen("10.0.0.2:6006")) }()
-		slack := slackd.New(slackd.Options{Seed: seed})
-		slack.At("http://10.0.0.3:80")
-		go func() { _ = slack.Serve(network.Listen("10.0.0.3:80")) }()
-		redis := miniredis.NewMiniRedis()
-		network.Serve("10.0.0.4:6379", func(context.Context) (net.Conn, error) { return redis.Dial() })
-
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() {
-			ended <- Run(ctx, Settings{
-				Phoenix: phoenix.Options{Endpoint: "http://10.0.0.2:6006"}, PhoenixName: "stand-in",
-				Slack: slackui.Options{BotToken: slack.BotToken(), AppToken: slack.AppToken(), APIURL: "http://10.0.0.3:80/api/"},
-				Redis: "redis://10.0.0.4:6379/0", Dial: network.Dial, Mount: func(http.Handler) {}, Retention: 90 * 24 * time.Hour,
-				Routes: []review.Route{bubbleRoute()}, Log: slog.New(slog.DiscardHandler), Version: "test",
-			})
-		}()
-
-		said := map[string]string{} // "user span" -> label
-		people := slack.Reviewers()
-		dice := rand.New(rand.NewPCG(seed, 0))
-		channel := slack.Channel("llm-reviews")
-		for step := range 60 {
-			time.Sleep(10 * time.Second)
+		b := newBubble(t, 4, phoenixd.Options{}, slackd.Options{})
+		defer b.end()
+		r := b.start()
+		b.live(60, func(step int) {
 			switch step % 20 {
 			case 7:
-				slack.Disconnect("refresh_requested")
+				b.slack.Disconnect("refresh_requested")
 			case 13:
-				slack.Cut()
+				b.slack.Cut()
 			case 17:
-				slack.LoseAcks(2)
+				b.slack.LoseAcks(2)
 			}
-			cards := thumbs(slack.Messages(channel))
-			for range min(2, len(cards)) {
-				b := cards[dice.IntN(len(cards))]
-				who := people[dice.IntN(len(people))]
-				key := who.ID + " " + b.span
-				if err := slack.Click(who.ID, channel, b.ts, b.do); err != nil {
-					delete(said, key) // nobody said that it was taken, nor that it was not
-					continue
-				}
-				said[key] = b.label
-			}
-		}
-		time.Sleep(time.Minute)
-		stop()
-		if err := <-ended; err != nil {
+		})
+		time.Sleep(2 * time.Minute)
+		if err := r.end(); err != nil {
 			t.Error(err)
 		}
-
-		cards := map[string]int{}
-		for _, m := range slack.Messages(channel) {
-			if id := blocksOf(m)[0]["block_id"].(string); strings.HasPrefix(id, "card:main:") {
-				cards[id]++
-			}
-		}
-		for id, n := range cards {
-			if n != 1 {
-				t.Errorf("%s was posted %d times", id, n)
-			}
-		}
-		if len(cards) < 55 || len(said) < 45 {
-			t.Errorf("only %d cards and %d judgements: what is wrong with this test?", len(cards), len(said))
-		}
-		for key, label := range said {
-			user, span, _ := strings.Cut(key, " ")
-			var got []string
-			for _, a := range px.Annotations(span) {
-				if a["identifier"] == "slack:"+slack.Team()+":"+user {
-					got = append(got, fmt.Sprint(a["result"].(map[string]any)["label"]))
-				}
-			}
-			if len(got) != 1 || got[0] != label {
-				t.Errorf("%s said %s of %s; Phoenix holds %v", user, label, span, got)
-			}
-		}
-		px.Close()
-		slack.Close()
-		redis.Close()
+		b.none(55, 45)
 	})
 }
 

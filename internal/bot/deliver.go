@@ -22,8 +22,6 @@ const (
 	deliverExtend = 2 * time.Second
 	// deliverTimeout bounds one round of requests.
 	deliverTimeout = 60 * time.Second
-	// outboxCheck is how often the outbox is looked at without being woken.
-	outboxCheck = 2 * time.Second
 	// poisoned is after how many answers of 500 to a judgement sent alone it is
 	// parked among the dead letters.
 	poisoned = 8
@@ -35,7 +33,7 @@ const (
 // starts at once when one comes in. While Phoenix does not answer, one attempt
 // at a time probes it.
 func (b *Bot) deliver(ctx context.Context) {
-	wait, down := outboxCheck, time.Duration(0)
+	wait, down := b.set.Idle, time.Duration(0)
 	for {
 		t := time.NewTimer(wait)
 		select {
@@ -69,7 +67,7 @@ func (b *Bot) deliver(ctx context.Context) {
 			wait = time.Millisecond
 			continue
 		}
-		wait = outboxCheck
+		wait = b.set.Idle
 		if due, ok, err := b.queue.NextDue(b.finish); err == nil && ok {
 			wait = min(wait, max(time.Until(due), time.Millisecond))
 		}

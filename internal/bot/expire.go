@@ -18,7 +18,7 @@ func (r *route) expiring(ctx context.Context) {
 		if err := r.expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			r.log.Warn("old cards could not be closed; it is tried again", "error", err)
 		}
-		if !pause(ctx, expireEvery) {
+		if !pause(ctx, max(expireEvery, r.b.set.Idle)) {
 			return
 		}
 	}

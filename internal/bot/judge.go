@@ -141,17 +141,20 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 		b.redraw.send()
 		b.touchHome(j.Reviewer)
 		return nil
-	case review.Down, review.Unsure, review.Busy:
+	case review.Invalid:
+		return err
+	default:
 		b.trusted.Store(time.Now().UnixMilli()) // what is older may be behind what goes to Phoenix now
 		if err := b.keepDirect(ctx, j, received, err); err != nil {
 			return err
 		}
 		b.accepted.put(j.Key(), j)
 		// Redis may hold an older one of this reviewer, on its way or on the card.
+		again = true // it keeps its place among what the reviewer says meanwhile
 		b.spawn(func() {
 			for pause(b.finish, time.Second) {
 				_, err := b.queue.Change(b.finish, j.Route, j.TraceID, judge)
-				if k := review.KindOf(err); k != review.Down && k != review.Unsure {
+				if err == nil || review.KindOf(err) == review.Invalid {
 					b.kick.send()
 					b.redraw.send()
 					return
@@ -159,8 +162,6 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 			}
 		})
 		return nil
-	default:
-		return err
 	}
 }
 

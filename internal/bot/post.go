@@ -22,15 +22,13 @@ const (
 	// cardSpans is how many spans of a trace are read to fill a card or draw an
 	// outline. The outline shows 40 and counts these.
 	cardSpans = 500
-	// roomCheck is how often a route looks for work without being woken.
-	roomCheck = 5 * time.Second
 )
 
 // posting turns the backlog into cards whenever there is room for one.
 func (r *route) posting(ctx context.Context) {
 	for {
 		r.fill(ctx)
-		t := time.NewTimer(roomCheck)
+		t := time.NewTimer(r.b.set.Idle)
 		select {
 		case <-ctx.Done():
 			t.Stop()

@@ -26,11 +26,23 @@ const (
 	lostAtLeast = 3
 )
 
+// lookEvery is how often the route's cards are compared: as often as it polls,
+// within bounds.
+func (r *route) lookEvery() time.Duration {
+	every := reconcileEvery
+	if s, err := ParseSchedule(r.Schedule); err == nil {
+		next := s.Next(time.Now())
+		every = s.Next(next).Sub(next)
+	}
+	return min(max(every, reconcileEvery), 10*reconcileEvery)
+}
+
 // reconciling makes cards follow what others did: an annotation made, changed or
 // deleted in Phoenix, a span that is gone, a message deleted in Slack.
 func (r *route) reconciling(ctx context.Context) {
-	for pause(ctx, reconcileEvery) {
-		mine, err := r.b.queue.Slot(ctx, r.Name+"/reconcile", reconcileEvery)
+	every := r.lookEvery()
+	for pause(ctx, every) {
+		mine, err := r.b.queue.Slot(ctx, r.Name+"/reconcile", every)
 		if err != nil || !mine {
 			continue
 		}

@@ -16,8 +16,6 @@ import (
 const (
 	// redrawLease is longer than Slack's pace may make one update wait.
 	redrawLease = 90 * time.Second
-	// redrawCheck is how often due redraws are looked for without being woken.
-	redrawCheck = time.Second
 	// silence is how long Phoenix may take before a card says that a judgement
 	// is saved here and will be sent.
 	silence = time.Second
@@ -31,8 +29,9 @@ const (
 // redrawing makes cards in Slack say what the state says, oldest change first,
 // each card once however often it changed. chat.update is the scarcest call.
 func (b *Bot) redrawing(ctx context.Context) {
+	wait := time.Millisecond
 	for {
-		t := time.NewTimer(redrawCheck)
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -43,6 +42,10 @@ func (b *Bot) redrawing(ctx context.Context) {
 		}
 		t.Stop()
 		for b.redrawDue(ctx) && ctx.Err() == nil {
+		}
+		wait = b.set.Idle
+		if due, ok, err := b.queue.NextRedraw(b.finish); err == nil && ok {
+			wait = min(wait, max(time.Until(due), 50*time.Millisecond))
 		}
 	}
 }

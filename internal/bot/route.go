@@ -27,6 +27,8 @@ type route struct {
 	projectID string
 	channel   slackui.Channel
 	checked   time.Time         // when all of the above was last found good
+	ended     time.Time         // when the last poll ended
+	took      time.Duration     // and how long it was
 	polled    time.Time         // when Phoenix was last looked at with success
 	problems  map[string]string // what each step of the route waits for; each is said once
 	settled   map[string]int64
@@ -178,6 +180,14 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	if ctx.Err() != nil {
 		return
 	}
+	// A poll that took long is followed by as long a rest: whoever is slow has
+	// other things to do, too.
+	r.mu.Lock()
+	resting := slot && time.Since(r.ended) < r.took-time.Second
+	r.mu.Unlock()
+	if resting {
+		return
+	}
 	if slot {
 		mine, err := r.b.queue.Slot(ctx, r.Name, r.slot())
 		if err != nil {
@@ -210,6 +220,9 @@ func (r *route) tick(ctx context.Context, slot bool) {
 	if err != nil {
 		outcome = string(review.KindOf(err))
 	}
+	r.mu.Lock()
+	r.ended, r.took = time.Now(), time.Since(start)
+	r.mu.Unlock()
 	r.b.metrics.polls.WithLabelValues(r.Name, outcome).Observe(time.Since(start).Seconds())
 	r.room.send()
 }

@@ -40,6 +40,7 @@ type Client struct {
 	secrets  []string // never shown
 	http     *http.Client
 	metrics  *metrics
+	circuit  circuit
 	patience time.Duration          // callTimeout; a test has less
 	version  atomic.Pointer[string] // of the server, as its last answer said
 }
@@ -148,7 +149,12 @@ func (r request) name() string { return r.method + " " + r.path }
 // nothing about the request.
 func (c *Client) do(ctx context.Context, r request, decode func(io.Reader) error) error {
 	for try := 0; ; try++ {
+		done, err := c.circuit.enter()
+		if err != nil {
+			return err
+		}
 		reused, err := c.try(ctx, r, decode)
+		done(ctx, err)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}

@@ -45,6 +45,10 @@ func failed(what string, err error) error {
 			kind, text = review.Down, "Redis is out of memory; raise maxmemory"
 		case "READONLY":
 			kind, text = review.Down, "Redis is a read-only replica; REDIS_URL must name the master"
+		case "ERR":
+			if strings.Contains(said, "max number of clients") {
+				kind, text = review.Down, "Redis takes no more connections; raise maxclients"
+			}
 		case "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MISCONF", "BUSY":
 			kind, text = review.Down, "Redis cannot write right now"
 		}

@@ -56,6 +56,17 @@ func (q *Queue) DoneRedraw(ctx context.Context, r Redraw, again time.Time) error
 	return err
 }
 
+// NextRedraw is when the next redraw is due; false when none waits.
+func (q *Queue) NextRedraw(ctx context.Context) (time.Time, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	z, err := q.c.ZRangeWithScores(ctx, q.key.redraw(), 0, 0).Result()
+	if err != nil || len(z) == 0 {
+		return time.Time{}, false, failed("look at the redraws", err)
+	}
+	return timeOf(int64(z[0].Score)), true, nil
+}
+
 // RedrawStats says how many messages should say something else by now or
 // later, and since when the oldest of those due should.
 func (q *Queue) RedrawStats(ctx context.Context) (depth int, oldest time.Time, err error) {

@@ -17,9 +17,6 @@ func words(err error) string {
 	if t := review.TextOf(err); t != "" && review.KindOf(err) != review.Broken {
 		return t
 	}
-	if t := review.TextOf(err); t != "" {
-		return t
-	}
 	switch review.KindOf(err) {
 	case review.Down, review.Unsure, review.Busy:
 		return "Not saved: something does not answer right now. Please try again in a moment."
