@@ -66,7 +66,9 @@ func newBubble(t *testing.T, seed uint64, o phoenixd.Options, so slackd.Options)
 		for _, trace := range recorded.Traces() {
 			o.Feed = append(o.Feed, func(end time.Time) []map[string]any { return trace.Spans(end.Add(-trace.Took()), ids) })
 		}
-		o.Every = 10 * time.Second
+		if o.Every == 0 {
+			o.Every = 10 * time.Second
+		}
 	}
 	b.px = phoenixd.New(o)
 	go func() { _ = b.px.Serve(b.network.Listen(atPhoenix)) }()

@@ -68,6 +68,7 @@ func conversationsInfo(s *Server, c call) answer {
 
 // within reports whether a ts lies in the asked stretch of time.
 func (c call) within(ts string) bool {
+	ts = pad(ts) // in a bubble's year 2000 a ts is shorter
 	oldest, latest, inclusive := pad(c.text("oldest")), pad(c.text("latest")), c.flag("inclusive")
 	if oldest != "" && (ts < oldest || ts == oldest && !inclusive) {
 		return false
