@@ -79,10 +79,12 @@ func (b *Bot) deliver(ctx context.Context) {
 func (b *Bot) deliverDue(n int) (int, error) {
 	ctx, cancel := context.WithTimeout(b.finish, deliverTimeout)
 	defer cancel()
-	entries, err := b.queue.Lease(ctx, n, deliverLease)
+	fault("deliver.due")
+	entries, err := b.queue.Lease(ctx, n, lease(deliverLease))
 	if err != nil || len(entries) == 0 {
 		return 0, err
 	}
+	fault("deliver.leased")
 	defer b.hold(ctx, entries)()
 	taken := len(entries)
 	if entries, err = b.overtaken(ctx, entries); err != nil {
@@ -108,6 +110,7 @@ func (b *Bot) deliverDue(n int) (int, error) {
 	for _, e := range withdrawn {
 		failed = errors.Join(failed, b.deliverWithdrawal(ctx, e))
 	}
+	fault("deliver.settled")
 	return taken, failed
 }
 
@@ -195,7 +198,7 @@ func (b *Bot) hold(ctx context.Context, es []queue.Entry) (release func()) {
 	go func() {
 		defer close(done)
 		for pause(ctx, deliverExtend) {
-			if err := b.queue.Extend(ctx, es, deliverLease); err != nil && ctx.Err() == nil {
+			if err := b.queue.Extend(ctx, es, lease(deliverLease)); err != nil && ctx.Err() == nil {
 				b.log.Warn("leases could not be extended; another replica may send the same judgements, which does no harm", "error", err)
 			}
 		}
@@ -211,6 +214,7 @@ func (b *Bot) deliverBatch(ctx context.Context, es []queue.Entry) error {
 	var missing *phoenix.MissingError
 	switch {
 	case err == nil:
+		fault("deliver.sent")
 		return b.settle(ctx, es, "")
 	case errors.As(err, &missing):
 		gone := map[string]bool{}

@@ -126,9 +126,11 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 		}
 		return s, nil
 	}
+	fault("click.received")
 	rctx, cancel := context.WithDeadline(ctx, received.Add(redisBudget))
 	_, err := b.queue.Change(rctx, j.Route, j.TraceID, judge)
 	cancel()
+	fault("click.kept")
 	switch review.KindOf(err) {
 	case "":
 		if !changed {

@@ -54,7 +54,7 @@ func (r *route) fill(ctx context.Context) {
 			return
 		}
 		r.goesOn("known")
-		c, ok, err := r.b.queue.Claim(ctx, r.Name, r.MaxOpen, r.Order, claimLease)
+		c, ok, err := r.b.queue.Claim(ctx, r.Name, r.MaxOpen, r.Order, lease(claimLease))
 		if err != nil {
 			if ctx.Err() == nil {
 				_ = r.waits("claim", "Redis", err)
@@ -65,6 +65,7 @@ func (r *route) fill(ctx context.Context) {
 		if !ok {
 			return
 		}
+		fault("post.claimed")
 		if err := r.post(c); err != nil {
 			r.log.Warn("a card could not be posted; its span waits", "span", c.SpanID, "kind", review.KindOf(err), "error", err)
 			// One span that cannot be posted does not hold up the others; what
@@ -134,10 +135,12 @@ func (r *route) post(c queue.Claim) error {
 	if err != nil {
 		return r.putBackAfterPost(ctx, c, err)
 	}
+	fault("post.sent")
 	card.TS = posted.TS
 	if err := r.record(c, card, posted, excerpt); err != nil {
 		return err
 	}
+	fault("post.recorded")
 	r.goesOn("post")
 	r.b.metrics.posted.WithLabelValues(r.Name).Inc()
 	r.b.metrics.carded.Observe(time.Since(span.End).Seconds())
@@ -165,6 +168,7 @@ func (r *route) send(ctx context.Context, c queue.Claim, parent string, card rev
 		Ref: c.Ref, Project: r.Project, Card: card, Rubric: rubric, Span: &excerpt,
 		Phoenix: r.b.set.public(), Now: time.Now(),
 	}
+	fault("post.sending")
 	posted, err := r.b.slack.Post(ctx, card.Channel, parent, slackui.DrawCard(view))
 	if errors.Is(err, slackui.ErrBlocks) {
 		r.log.Error("Slack refuses the card as drawn; posting it in its minimal form", "span", c.SpanID, "error", err)

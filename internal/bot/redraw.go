@@ -55,14 +55,16 @@ func (b *Bot) redrawing(ctx context.Context) {
 func (b *Bot) redrawDue(ctx context.Context) bool {
 	step, cancel := context.WithTimeout(b.finish, redrawLease)
 	defer cancel()
-	r, ok, err := b.queue.TakeRedraw(step, redrawLease)
+	r, ok, err := b.queue.TakeRedraw(step, lease(redrawLease))
 	if err != nil || !ok {
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("cards cannot be redrawn", "error", err)
 		}
 		return false
 	}
+	fault("redraw.taken")
 	again, err := b.redrawOne(step, r)
+	fault("redraw.drawn")
 	if err != nil {
 		wait := max(review.WaitOf(err), 5*time.Second)
 		b.log.Warn("a card could not be redrawn; it is tried again", "trace", r.TraceID, "what", r.What, "in", wait, "error", err)
