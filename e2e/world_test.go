@@ -29,23 +29,39 @@ import (
 // soon things come is measured by make bench.
 const patience = 45 * time.Second
 
-var buildBot = sync.OnceValues(func() (string, error) {
+// buildBot is the binary that people start, buildFaulty the one that a test can
+// tell where to die (internal/bot/fault_points.go).
+var (
+	buildBot    = sync.OnceValues(func() (string, error) { return build("") })
+	buildFaulty = sync.OnceValues(func() (string, error) { return build("faultpoints") })
+)
+
+// built are the folders of the binaries, until the tests have ended.
+var built struct {
+	mu   sync.Mutex
+	dirs []string
+}
+
+func build(tags string) (string, error) {
 	dir, err := os.MkdirTemp("", "spanbot-e2e-")
 	if err != nil {
 		return "", err
 	}
+	built.mu.Lock()
+	built.dirs = append(built.dirs, dir)
+	built.mu.Unlock()
 	path := filepath.Join(dir, "spanbot")
-	out, err := exec.Command("go", "build", "-race", "-o", path, "../cmd/bot").CombinedOutput()
+	out, err := exec.Command("go", "build", "-race", "-tags", tags, "-o", path, "../cmd/bot").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build ./cmd/bot: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := buildBot(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	for _, dir := range built.dirs {
+		os.RemoveAll(dir)
 	}
 	os.Exit(code)
 }
@@ -60,6 +76,7 @@ type world struct {
 	slack   *proxy.Slack     // what the bot talks to
 	project string
 	env     map[string]string
+	binary  func() (string, error) // nil: buildBot
 	bot     *process
 }
 
@@ -152,36 +169,46 @@ func (w *world) start() {
 
 func (w *world) launch() {
 	w.t.Helper()
-	path, err := buildBot()
+	binary := w.binary
+	if binary == nil {
+		binary = buildBot
+	}
+	w.bot = launch(w.t, binary, w.env)
+}
+
+// launch starts a bot with this environment beside the test's own.
+func launch(t *testing.T, binary func() (string, error), env map[string]string) *process {
+	t.Helper()
+	path, err := binary()
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	p := &process{cmd: exec.Command(path), done: make(chan error, 1), log: &buffer{}}
 	p.cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1")
-	for k, v := range w.env {
+	for k, v := range env {
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
-	p.cmd.Dir = w.t.TempDir()
+	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	go func() { p.done <- p.cmd.Wait() }()
-	w.bot = p
-	w.t.Cleanup(func() {
+	t.Cleanup(func() {
 		_ = p.cmd.Process.Kill()
-		if w.t.Failed() {
+		if t.Failed() {
 			log := p.log.String()
 			if len(log) > 12000 {
 				log = "…" + log[len(log)-12000:]
 			}
-			w.t.Logf("the bot said:\n%s", log)
+			t.Logf("the bot said:\n%s", log)
 		}
 		if strings.Contains(p.log.String(), "WARNING: DATA RACE") {
-			w.t.Errorf("data race:\n%s", p.log.String())
+			t.Errorf("data race:\n%s", p.log.String())
 		}
 	})
+	return p
 }
 
 func (w *world) ready() {

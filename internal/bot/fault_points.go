@@ -21,7 +21,7 @@ func lease(d time.Duration) time.Duration {
 	return d
 }
 
-// late is how long "late" waits: an ack is on the wire by then.
+// late is how much later: an ack is on the wire by then.
 const late = 300 * time.Millisecond
 
 // armedFault is one element of SPANBOT_FAULT.
@@ -36,9 +36,10 @@ type armedFault struct {
 // process
 //
 //	kill   ends as by kill -9; this is how when nothing is said
-//	late   goes on, and ends as by kill -9 a little later
-//	stop   stands still as by SIGSTOP until somebody sends SIGCONT
+//	late   goes on, but for this step, and ends a little later
+//	after  goes on, this step too, and ends a little later
 //	hold   goes on, but for this step, which waits for ever; so do later passes
+//	stop   stands still as by SIGSTOP until somebody sends SIGCONT
 var armed = faultsFromEnv()
 
 func faultsFromEnv() map[string]*armedFault {
@@ -54,7 +55,7 @@ func faultsFromEnv() map[string]*armedFault {
 			panic("SPANBOT_FAULT: " + e + ": no number of a pass")
 		}
 		switch how {
-		case "", "kill", "late", "stop", "hold":
+		case "", "kill", "late", "after", "hold", "stop":
 		default:
 			panic("SPANBOT_FAULT: " + e + ": unknown way to fail")
 		}
@@ -80,6 +81,9 @@ func fault(name string) {
 	case "hold":
 		select {}
 	case "late":
+		time.Sleep(late)
+		die()
+	case "after":
 		time.AfterFunc(late, die)
 	default:
 		die()
