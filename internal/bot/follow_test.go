@@ -238,7 +238,9 @@ func TestClicks_AtOnceAndAgainAndAgain(t *testing.T) {
 		}
 		done := make(chan error, 12)
 		for i := range 2 {
-			go func() { done <- b.slack.Click(b.people[i].ID, ch, on["correct"].ts, on[[]string{"correct", "incorrect"}[i]].do) }()
+			go func() {
+				done <- b.slack.Click(b.people[i].ID, ch, on["correct"].ts, on[[]string{"correct", "incorrect"}[i]].do)
+			}()
 		}
 		for range 10 {
 			go func() { done <- b.slack.Click(b.people[2].ID, ch, on["correct"].ts, on["incorrect"].do) }()
