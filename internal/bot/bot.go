@@ -3,6 +3,7 @@
 //	route.go    what a route needs before it can work: project, rubric, channel
 //	poll.go     new spans of a project → the route's backlog
 //	post.go     backlog → claim → card in Slack → record
+//	reviewers.go  who may judge
 //	judge.go    a tap or a form → card and outbox, in one step
 //	form.go     the forms and the details that a click opens
 //	outline.go  the trace in a card's thread
@@ -123,6 +124,7 @@ type Bot struct {
 	details  *recent[string, wholeSpan] // spans that someone is paging through
 	projects projects
 	homes    *homes
+	members  *members
 	accepted *recent[string, review.Judgement] // taken here, and not seen confirmed
 	trusted  atomic.Int64                      // ms since when Redis has answered this replica
 	kick     signal                            // a judgement went into the outbox
@@ -236,7 +238,7 @@ func newBot(set Settings, px *phoenix.Client, registry *prometheus.Registry) *Bo
 		asking:   make(chan struct{}, 1),
 		accepted: newRecent[string, review.Judgement](acceptedMost),
 	}
-	b.rubrics.bot, b.names, b.homes = b, newNames(b), newHomes()
+	b.rubrics.bot, b.names, b.homes, b.members = b, newNames(b), newHomes(), newMembers(b)
 	b.trusted.Store(time.Now().UnixMilli())
 	for _, r := range set.Routes {
 		b.routes = append(b.routes, newRoute(b, r))
@@ -312,13 +314,20 @@ func (b *Bot) identify(ctx context.Context) (slackui.Identity, error) {
 // wake passes on what other replicas publish, so that work of theirs and room
 // they made is seen without waiting for a timer.
 func (b *Bot) wake(ctx context.Context) {
-	for range b.queue.Wake(ctx) {
-		b.kick.send()
-		b.redraw.send()
-		for _, r := range b.routes {
-			r.room.send()
+	b.queue.Wake(ctx, func(what string) {
+		all := what == queue.WakeAll
+		if all || what == queue.WakeOutbox {
+			b.kick.send()
 		}
-	}
+		if all || what == queue.WakeRedraw {
+			b.redraw.send()
+		}
+		for _, r := range b.routes {
+			if all || what == r.Name {
+				r.room.send()
+			}
+		}
+	})
 }
 
 // pause waits and reports whether ctx still lives.

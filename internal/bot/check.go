@@ -91,11 +91,13 @@ func (c *checker) failBy(part string, err error, wrong, unreachable string) {
 	}
 }
 
-// scopes says what each scope is for. The first two are indispensable.
-var scopes = []struct {
+type scope struct {
 	name, use string
 	must      bool
-}{
+}
+
+// scopes says what each scope is for. The first two are indispensable.
+var scopes = []scope{
 	{"chat:write", "posting cards", true},
 	{"users:read", "the names of reviewers", false},
 	{"channels:read", "finding and checking public channels", false},
@@ -103,6 +105,19 @@ var scopes = []struct {
 	{"channels:history", "finding a card again after an unsure post, in public channels", false},
 	{"groups:history", "the same in private channels", false},
 	{"commands", "the slash command", false},
+}
+
+// groupScope is wanted only where a route names a user group.
+var groupScope = scope{"usergroups:read", "the members of the user groups that a route names as reviewers; without it nobody of them can judge", true}
+
+// scopes are those that these settings need.
+func (c *checker) scopes() []scope {
+	for _, r := range c.b.set.Routes {
+		if slices.ContainsFunc(r.Reviewers, func(id string) bool { return strings.HasPrefix(id, "S") }) {
+			return append(slices.Clone(scopes), groupScope)
+		}
+	}
+	return scopes
 }
 
 func (c *checker) slack(ctx context.Context) (team string) {
@@ -115,7 +130,7 @@ func (c *checker) slack(ctx context.Context) (team string) {
 	}
 	c.ok(part, "team %s (%s), bot %s", id.TeamName, id.Team, id.BotUser)
 	if len(id.Scopes) > 0 {
-		for _, s := range scopes {
+		for _, s := range c.scopes() {
 			if slices.Contains(id.Scopes, s.name) {
 				continue
 			}
@@ -141,7 +156,7 @@ func (c *checker) slack(ctx context.Context) (team string) {
 	for _, r := range c.b.set.Routes {
 		ch, err := c.b.slack.Channel(ctx, r.Channel)
 		if err == nil {
-			err = usable(ch)
+			err = usable(ch, r.External)
 		}
 		if err != nil {
 			c.fail(part, "", fmt.Errorf("route %s, channel %s: %w", r.Name, r.Channel, err))

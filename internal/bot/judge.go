@@ -21,16 +21,16 @@ const (
 
 // handle says what each button and form means.
 func (b *Bot) handle() {
-	b.mux.OnClick(slackui.Up, b.thumb)
-	b.mux.OnClick(slackui.Down, b.thumb)
-	b.mux.OnClick(slackui.Annotate, b.openForm)
-	b.mux.OnClick(slackui.Pick, b.openForm)
-	b.mux.OnClick(slackui.Withdraw, b.withdraw)
-	b.mux.OnClick(slackui.Skip, b.skip)
+	b.mux.OnClick(slackui.Up, b.guarded(b.thumb))
+	b.mux.OnClick(slackui.Down, b.guarded(b.thumb))
+	b.mux.OnClick(slackui.Annotate, b.guarded(b.openForm))
+	b.mux.OnClick(slackui.Pick, b.guarded(b.openForm))
+	b.mux.OnClick(slackui.Withdraw, b.guarded(b.withdraw))
+	b.mux.OnClick(slackui.Skip, b.guarded(b.skip))
 	b.mux.OnClick(slackui.Details, b.openDetails)
 	b.mux.OnClick(slackui.Page, b.turnPage)
 	b.mux.OnClick(slackui.Trace, b.showTrace)
-	b.mux.OnClick(slackui.Again, b.tryAgain)
+	b.mux.OnClick(slackui.Again, b.guarded(b.tryAgain))
 	b.mux.OnSubmit(b.submit)
 	b.mux.OnHome(b.openHome)
 	b.mux.OnStatus(b.status)
@@ -65,6 +65,9 @@ func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
 
 // submit stores a filled form.
 func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]string, error) {
+	if err := b.mayJudge(ctx, s.Ref, s.Reviewer.ID); err != nil {
+		return nil, err
+	}
 	rctx, cancel := context.WithDeadline(ctx, s.Received.Add(redisBudget))
 	rubric, ok, err := b.asked(rctx, s.Rubric, s.Ref.Route)
 	cancel()

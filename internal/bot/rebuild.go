@@ -59,8 +59,7 @@ func (r *route) known(ctx context.Context) error {
 		if now.Sub(k.Until) < knownRefresh {
 			return nil
 		}
-		k.Until = now
-		return r.b.queue.KeepEpoch(ctx, r.Name, k)
+		return r.b.queue.KnownUntil(ctx, r.Name, k, now)
 	}
 	keep, done, mine, err := r.b.queue.Building(ctx, r.Name)
 	if err != nil {

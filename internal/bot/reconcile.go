@@ -35,7 +35,7 @@ func (r *route) lookEvery() time.Duration {
 		next := s.Next(time.Now())
 		every = s.Next(next).Sub(next)
 	}
-	return min(max(every, reconcileEvery), 10*reconcileEvery)
+	return min(max(every, reconcileEvery), 60*reconcileEvery)
 }
 
 // reconciling makes cards follow what others did: an annotation made, changed or

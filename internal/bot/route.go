@@ -68,7 +68,7 @@ func (r *route) prepare(ctx context.Context) error {
 	if err != nil {
 		return r.waits("prepare", "rubric "+r.Rubric, err)
 	}
-	ch, err := r.b.channelOf(ctx, r.Channel)
+	ch, err := r.b.channelOf(ctx, r.Channel, r.External)
 	if err != nil {
 		return r.waits("prepare", "channel "+r.Channel, err)
 	}
@@ -262,7 +262,7 @@ func (b *Bot) rubricOf(ctx context.Context, r review.Route) (review.Rubric, erro
 // channelOf resolves a configured channel. A name is looked up once and kept
 // in Redis, because listing channels is slow and scarce. Channels shared with
 // other organisations are refused: traces would leave the house.
-func (b *Bot) channelOf(ctx context.Context, name string) (slackui.Channel, error) {
+func (b *Bot) channelOf(ctx context.Context, name string, external bool) (slackui.Channel, error) {
 	id := name
 	if strings.HasPrefix(name, "#") {
 		if kept, ok, err := b.queue.Channel(ctx, name); err == nil && ok {
@@ -281,16 +281,16 @@ func (b *Bot) channelOf(ctx context.Context, name string) (slackui.Channel, erro
 			return ch, err
 		}
 	}
-	return ch, usable(ch)
+	return ch, usable(ch, external)
 }
 
 // usable refuses a channel that cards must not or cannot go to.
-func usable(ch slackui.Channel) error {
+func usable(ch slackui.Channel, external bool) error {
 	switch {
 	case ch.Archived:
 		return &review.Error{Kind: review.Gone, Text: fmt.Sprintf("channel #%s is archived; unarchive it or name another one", ch.Name)}
-	case ch.ExtShared:
-		return &review.Error{Kind: review.Denied, Text: fmt.Sprintf("channel #%s is shared with another organisation, which would see the prompts and answers of your traces; use an internal channel", ch.Name)}
+	case ch.ExtShared && !external:
+		return &review.Error{Kind: review.Denied, Text: fmt.Sprintf("channel #%s is shared with another organisation, which would see the prompts and answers of your traces; use an internal channel, or set external: true on the route", ch.Name)}
 	case !ch.Member:
 		return &review.Error{Kind: review.Denied, Text: fmt.Sprintf("the bot is not in channel #%s; type /invite @spanbot there", ch.Name)}
 	}

@@ -161,6 +161,10 @@ func (l *loader) route(n *yaml.Node, s Section, path string, r *review.Route) ma
 			})
 		case "open_for":
 			read(l, f, &r.OpenFor, positiveDuration)
+		case "reviewers":
+			r.Reviewers = l.words(f, parseReviewer)
+		case "external":
+			read(l, f, &r.External, parseBool)
 		}
 	}
 	return at

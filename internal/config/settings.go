@@ -138,6 +138,8 @@ var routeSection = Section{"routes[]", "One route: which spans of which project 
 	{"since", "duration", "24h", "How far back the first poll looks"},
 	{"max_open", "number", "25", "Cards that wait for a reviewer at any time; 0 = no limit"},
 	{"backlog", "number", "500", "Found spans that wait in Redis for a free place"},
+	{"reviewers", "list", "everybody", "Who may judge: user ids (`U…`), ids of user groups (`S…`), or `channel` for the channel's members"},
+	{"external", "true or false", "false", "Cards may go to a channel that is shared with other organisations, which see the content of your traces then"},
 	{"order", "newest or oldest", "newest", "Which waiting span is posted first"},
 	{"open_for", "duration", "7d", "A card that nobody touched closes after this"},
 }}

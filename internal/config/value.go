@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/spanbot/spanbot/internal/review"
 )
 
 // The readers of single values. Their errors say what was found and what is
@@ -57,6 +59,26 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s is longer than ten years", s)
 	}
 	return time.Duration(sum), nil
+}
+
+var reviewerID = regexp.MustCompile(`^[UWS][A-Z0-9]{5,}$`)
+
+// parseReviewer reads who may judge: a user, a user group, or the channel.
+func parseReviewer(s string) (string, error) {
+	switch {
+	case strings.EqualFold(s, review.ChannelMembers):
+		return review.ChannelMembers, nil
+	case reviewerID.MatchString(s):
+		return s, nil
+	case strings.HasPrefix(s, "@"):
+		return "", fmt.Errorf(`%q is a name, and names change; want the id, as U01ABCDEF of a person or S01ABCDEF of a user group (their profile in Slack → ⋮ → Copy member ID), or "channel"`, s)
+	}
+	return "", fmt.Errorf(`%q is no reviewer; want the id of a person (U01ABCDEF) or of a user group (S01ABCDEF), or "channel"`, s)
+}
+
+func parseBool(s string) (bool, error) {
+	w, err := word(s, []string{"true", "false"})
+	return w == "true", err
 }
 
 // ParseSince reads a moment of the past: a duration before now ("24h", "7d"), a

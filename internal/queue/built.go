@@ -71,7 +71,22 @@ func (q *Queue) node(ctx context.Context) (redis.Cmdable, error) {
 	return q.c, nil
 }
 
-// KeepEpoch stores it.
+var knownScript = script("known")
+
+func (k Epoch) text() string {
+	return strconv.FormatInt(millis(k.Until), 10) + ":" + k.Run + ":" + k.Name
+}
+
+// KnownUntil notes that the cards of an epoch are known until then. A Redis that
+// was flushed meanwhile, or rebuilt, does not take it.
+func (q *Queue) KnownUntil(ctx context.Context, route string, k Epoch, until time.Time) error {
+	next := k
+	next.Until = until
+	_, err := q.run(ctx, knownScript, "note that "+route+" is known", []string{q.key.built()}, route, k.text(), next.text())
+	return err
+}
+
+// KeepEpoch stores that a route's cards were looked for, and tells all replicas.
 func (q *Queue) KeepEpoch(ctx context.Context, route string, k Epoch) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -81,8 +96,8 @@ func (q *Queue) KeepEpoch(ctx context.Context, route string, k Epoch) error {
 	p.SetNX(ctx, q.key.layout(), Layout, 0)
 	p.SetNX(ctx, q.key.instance(), q.opts.Instance, 0)
 	p.SAdd(ctx, q.key.routes(), route)
-	p.HSet(ctx, q.key.built(), route, strconv.FormatInt(millis(k.Until), 10)+":"+k.Run+":"+k.Name)
-	p.Publish(ctx, q.key.wake(), "1")
+	p.HSet(ctx, q.key.built(), route, k.text())
+	p.Publish(ctx, q.key.wake(), route)
 	_, err := p.Exec(ctx)
 	return failed("mark "+route+" as known", err)
 }

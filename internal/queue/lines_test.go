@@ -411,33 +411,40 @@ func TestOldestOpen_ListsAndClearsWhatExpired(t *testing.T) {
 	})
 }
 
-func TestWake_SignalsFoldAndEndWithTheContext(t *testing.T) {
-	eachServer(t, func(t *testing.T, q *Queue) {
-		ctx, cancel := context.WithCancel(t.Context())
-		wake := q.Wake(ctx)
-		heard := func() bool {
+// woken listens; the returned function waits for a word and fails without it.
+func woken(t *testing.T, ctx context.Context, q *Queue) (heard func(what, by string), ended <-chan struct{}) {
+	t.Helper()
+	words, done := make(chan string, 100), make(chan struct{})
+	go func() {
+		q.Wake(ctx, func(what string) { words <- what })
+		close(done)
+	}()
+	return func(what, by string) {
+		t.Helper()
+		for end := time.After(5 * time.Second); ; {
 			select {
-			case _, ok := <-wake:
-				return ok
-			case <-time.After(2 * time.Second):
-				return false
+			case w := <-words:
+				if w == what {
+					return
+				}
+			case <-end:
+				t.Fatalf("%s did not tell %q", by, what)
 			}
 		}
-		if !heard() {
-			t.Error("it does not say when it is subscribed")
-		}
+	}, done
+}
+
+func TestWake_TellsWhatItConcernsAndEndsWithTheContext(t *testing.T) {
+	eachServer(t, func(t *testing.T, q *Queue) {
+		ctx, cancel := context.WithCancel(t.Context())
+		heard, ended := woken(t, ctx, q)
+		heard(WakeAll, "the subscription")
 		judge(t, q, judgement(1, "U1", "correct", time.Now()))
-		if !heard() {
-			t.Error("a judgement woke nobody")
-		}
+		heard(WakeOutbox, "a judgement")
 		add(t, q, find(9))
-		if !heard() {
-			t.Error("a found span woke nobody")
-		}
+		heard("r", "a found span")
 		cancel()
-		for open := true; open; {
-			_, open = <-wake
-		}
+		<-ended
 	})
 }
 

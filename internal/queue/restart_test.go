@@ -123,27 +123,15 @@ func TestRestart_KilledServerHasEverythingThatWasAnswered(t *testing.T) {
 func TestWake_SubscribesAgainAfterACut_AndSaysThatSomethingMayBeMissed(t *testing.T) {
 	s := rig.Redis(t)
 	q := open(t, s.URL)
-	wake := q.Wake(t.Context())
-	heard := func(what string) {
-		t.Helper()
-		select {
-		case <-wake:
-		case <-time.After(5 * time.Second):
-			t.Fatalf("not woken by %s", what)
-		}
-	}
-	heard("the first subscription")
+	heard, _ := woken(t, t.Context(), q)
+	heard(WakeAll, "the first subscription")
 	judge(t, q, judgement(1, "U1", "correct", time.Now()))
-	heard("a judgement")
-	select { // more of the same
-	case <-wake:
-	case <-time.After(50 * time.Millisecond):
-	}
+	heard(WakeOutbox, "a judgement")
 	s.Kill()
 	s.Start()
-	heard("the subscription after the cut")
+	heard(WakeAll, "the subscription after the cut")
 	judge(t, q, judgement(1, "U2", "correct", time.Now()))
-	heard("a judgement after the cut")
+	heard(WakeOutbox, "a judgement after the cut")
 }
 
 func TestErrors_RealServersRefusals(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -112,7 +113,7 @@ type effects struct {
 	Claim  []any    `json:"claim,omitempty"`
 	Mine   []any    `json:"mine,omitempty"` // member, ms of the click or 0, ms to keep, how many to keep
 	Set    int      `json:"set"`            // how many of the keys behind the fixed ones are set; the rest are deleted
-	Wake   bool     `json:"wake,omitempty"`
+	Wake   []string `json:"wake,omitempty"`
 }
 
 // reviewer is whose judgements the step puts; "" for none.
@@ -161,6 +162,11 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		q.key.routes(), q.key.seq(), q.key.mine(s.reviewer()), q.key.history(),
 	}
 	e := effects{TTL: q.opts.Retention.Milliseconds()}
+	wake := func(word string) {
+		if !slices.Contains(e.Wake, word) {
+			e.Wake = append(e.Wake, word)
+		}
+	}
 	var sets, dels []string
 	var values []any
 
@@ -175,7 +181,8 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 			continue
 		}
 		if old == review.Open {
-			e.Shut, e.Wake = append(e.Shut, m), true
+			e.Shut = append(e.Shut, m)
+			wake(route)
 			dels = append(dels, q.key.excerpt(review.Ref{Route: route, TraceID: trace, SpanID: c.SpanID}))
 		}
 	}
@@ -202,7 +209,8 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		if s.Resent {
 			what = Resent
 		}
-		e.Put, e.Wake = append(e.Put, [5]any{j.Key(), string(b), millis(j.At), answerBefore(before, j), what}), true
+		e.Put = append(e.Put, [5]any{j.Key(), string(b), millis(j.At), answerBefore(before, j), what})
+		wake(WakeOutbox)
 	}
 	if len(s.Put) > 0 && !s.Resent {
 		e.Mine = mine(s.Put[0])
@@ -218,7 +226,7 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		dels = append(dels, q.key.said(j))
 	}
 	for _, d := range s.Done {
-		e.Done, e.Wake = append(e.Done, [3]any{d.Key, d.Turn, millis(d.Judgement.At)}), true
+		e.Done = append(e.Done, [3]any{d.Key, d.Turn, millis(d.Judgement.At)})
 	}
 	for _, d := range s.Bury {
 		b, err := encodeDead(d)
@@ -234,9 +242,11 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		e.Tell = append(e.Tell, [4]any{t.What, t.Key, millis(t.At), t.Why})
 	}
 	for what, at := range s.Redraw {
-		e.Redraw, e.Wake = append(e.Redraw, [2]any{redrawMember(route, trace, what), millis(at)}), true
+		e.Redraw = append(e.Redraw, [2]any{redrawMember(route, trace, what), millis(at)})
+		wake(WakeRedraw)
 	}
 	if s.Claim != nil {
+		wake(route) // of one trace one claim is live: the next may go on
 		e.Claim = []any{member(s.Claim.TraceID, s.Claim.SpanID), s.Claim.Turn}
 	}
 	e.Set = len(sets)

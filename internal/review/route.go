@@ -64,7 +64,17 @@ type Route struct {
 	Backlog int           // found spans that wait in Redis for a free place
 	Order   Order
 	OpenFor time.Duration // a card nobody touched closes as expired after this
+
+	// Reviewers are who may judge: user ids ("U…", "W…"), ids of user groups
+	// ("S…"), and ChannelMembers. None: everybody of the workspace who can see the
+	// card.
+	Reviewers []string
+	// External lets cards into a channel that is shared with other organisations.
+	External bool
 }
+
+// ChannelMembers among Route.Reviewers are the members of the route's channel.
+const ChannelMembers = "channel"
 
 // Verdict is the named reason why a span is posted or not: metric label, log
 // field and line of the dry run are the same word.

@@ -338,6 +338,35 @@ func (c *Client) Tell(ctx context.Context, channel, user, threadTS, text string)
 	return c.call("chat.postEphemeral", true, err)
 }
 
+// Members are the user ids of a channel, or of a user group ("S…"), for which the
+// app needs the scope usergroups:read.
+//
+// Slack: conversations.members, usergroups.users.list.
+func (c *Client) Members(ctx context.Context, id string) ([]string, error) {
+	if strings.HasPrefix(id, "S") {
+		users, err := c.api.GetUserGroupMembersContext(ctx, id)
+		return users, c.call("usergroups.users.list", false, err)
+	}
+	var all []string
+	in := &slack.GetUsersInConversationParameters{ChannelID: id, Limit: 1000}
+	for {
+		users, next, err := c.api.GetUsersInConversationContext(ctx, in)
+		if err := c.call("conversations.members", false, err); err != nil {
+			if review.KindOf(err) != review.Busy {
+				return nil, err
+			}
+			if err := sleep(ctx, review.WaitOf(err)); err != nil {
+				return nil, failed("conversations.members", false, err)
+			}
+			continue
+		}
+		if all = append(all, users...); next == "" {
+			return all, nil
+		}
+		in.Cursor = next
+	}
+}
+
 // UserName is a user's real name, else the display name: labels are read by
 // people who do not know the nicknames.
 //

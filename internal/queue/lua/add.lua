@@ -21,5 +21,5 @@ for i = 4, #ARGV, 3 do
   end
 end
 redis.call('SADD', KEYS[3], ARGV[3])
-if added > 0 then redis.call('PUBLISH', ARGV[2], '1') end
+if added > 0 then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
 return {added, rest}

@@ -140,5 +140,5 @@ for _, r in ipairs(e.redraw or {}) do
   end
 end
 
-if e.wake then redis.call('PUBLISH', ARGV[4], '1') end
+for _, word in ipairs(e.wake or {}) do redis.call('PUBLISH', ARGV[4], word) end
 return 1

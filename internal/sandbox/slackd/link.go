@@ -1,6 +1,7 @@
 package slackd
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -12,7 +13,7 @@ import (
 
 // pingEvery is how often a connection is pinged: slack-go gives one up that is
 // silent for thirty seconds.
-const pingEvery = 5 * time.Second
+const pingEvery = 5 * time.Second // Options.PingEvery
 
 // maxLinks is how many connections an app may hold.
 const maxLinks = 10
@@ -100,7 +101,7 @@ func (s *Server) serveLink(w http.ResponseWriter, r *http.Request) {
 
 	stop := make(chan struct{})
 	defer close(stop)
-	s.spawn(func() { pinging(&l.wire, stop) })
+	s.spawn(func() { pinging(&l.wire, cmp.Or(s.o.PingEvery, pingEvery), stop) })
 	for {
 		_, raw, err := conn.ReadMessage()
 		if err != nil {
@@ -111,8 +112,8 @@ func (s *Server) serveLink(w http.ResponseWriter, r *http.Request) {
 }
 
 // pinging pings until the connection ends.
-func pinging(w *wire, stop <-chan struct{}) {
-	t := time.NewTicker(pingEvery)
+func pinging(w *wire, every time.Duration, stop <-chan struct{}) {
+	t := time.NewTicker(every)
 	defer t.Stop()
 	for {
 		select {

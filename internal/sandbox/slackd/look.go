@@ -28,6 +28,25 @@ func (s *Server) Messages(channel string) []map[string]any {
 	return list
 }
 
+// MessagesAfter are those that were posted after ts; "": all.
+func (s *Server) MessagesAfter(channel, ts string) []map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.store.channels[channel]
+	if c == nil {
+		return nil
+	}
+	var list []map[string]any
+	for _, m := range slices.Backward(c.messages) {
+		if pad(tsOf(m)) <= pad(ts) {
+			break
+		}
+		list = append(list, copied(c.shown(m)))
+	}
+	slices.Reverse(list)
+	return list
+}
+
 // View is a modal or an App Home as a person sees it.
 type View struct {
 	ID     string

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -25,8 +26,12 @@ type Options struct {
 	Commands []Command    // what the composer offers; none: /spanbot
 	HTTP     string       // where an app in HTTP mode takes requests, "http://127.0.0.1:8080/slack/events"; "": Socket Mode
 	Page     http.Handler // what is served beside the API; nil: nothing
-	Seed     uint64       // of ids and tokens; 0: different ones each time
-	Log      *slog.Logger // nil: silent
+	// PingEvery is how often a Socket Mode connection is pinged; 0: 5 s.
+	PingEvery time.Duration
+
+	More int          // people beside the three
+	Seed uint64       // of ids and tokens; 0: different ones each time
+	Log  *slog.Logger // nil: silent
 
 	// PostEvery is how often one channel takes a message, PerMinute how many
 	// calls of a method are taken in any 60 s. Zero values are Slack's own;
@@ -121,6 +126,9 @@ func New(o Options) *Server {
 	} {
 		p.ID = s.id("U", 10)
 		s.people = append(s.people, p)
+	}
+	for i := range o.More {
+		s.people = append(s.people, Person{ID: s.id("U", 10), Name: fmt.Sprintf("reviewer%d", i+1), Real: fmt.Sprintf("Reviewer %d", i+1), Color: "#555555"})
 	}
 	if len(s.o.Commands) == 0 {
 		s.o.Commands = []Command{{"/spanbot", "What is open, how it is, help", "status | help"}}
