@@ -209,8 +209,8 @@ func (c *crew) card(span string) rig.SlackMessage {
 type (
 	said struct{ user, span string }
 	word struct {
-		label    string
-		accepted bool // its click was acked
+		label    string // "": withdrawn
+		accepted bool   // its click was acked
 	}
 )
 
@@ -243,6 +243,48 @@ func (c *crew) click(user, span string, m rig.SlackMessage, what string) bool {
 	defer c.book.mu.Unlock()
 	c.book.said[said{user, span}] = append(c.book.said[said{user, span}], word{labelOf[what], err == nil})
 	return err == nil
+}
+
+// withdraw takes a person's judgement back, by the form. It is tried until a
+// replica answers: one may stand still.
+func (c *crew) withdraw(user, span string) {
+	c.t.Helper()
+	c.eventually(user+" withdraws what they said of "+span, func() bool {
+		for _, v := range c.slack.Views(user) {
+			_ = c.slack.Dismiss(user, v.ID, true)
+		}
+		m := c.card(span)
+		o, ok := m.Option("more", ":annotate")
+		if !ok {
+			return false
+		}
+		block, _ := o["block_id"].(string)
+		value, _ := o["selected_option"].(map[string]any)["value"].(string)
+		if c.slack.Click(user, c.channel, m.TS, slackd.Action{BlockID: block, ActionID: "more", Option: value}) != nil {
+			return false
+		}
+		for range 20 {
+			for _, v := range c.slack.Views(user) {
+				raw, err := json.Marshal(v.Object)
+				if err != nil {
+					c.t.Error(err)
+				}
+				var form rig.SlackMessage // a view has its blocks where a message has them
+				if err := json.Unmarshal(raw, &form); err != nil {
+					c.t.Error(err)
+				}
+				if b, ok := form.Button("withdraw"); ok {
+					block, _ := b["block_id"].(string)
+					return c.slack.ClickView(user, v.ID, slackd.Action{BlockID: block, ActionID: "withdraw"}, nil) == nil
+				}
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		return false
+	})
+	c.book.mu.Lock()
+	defer c.book.mu.Unlock()
+	c.book.said[said{user, span}] = append(c.book.said[said{user, span}], word{"", true})
 }
 
 // load lets spans arrive and people click until stop is called. Each person has
@@ -375,7 +417,7 @@ func (c *crew) count() tally {
 			may[w.label] = true
 		}
 		switch has := holds[key]; {
-		case has == "" && must:
+		case has == "" && must && !may[""]:
 			n.lost = append(n.lost, fmt.Sprintf("judgement of %s by %s: %v", key.span, key.user, words))
 		case has != "" && !may[has]:
 			n.wrong = append(n.wrong, fmt.Sprintf("of %s %s said %v; Phoenix holds %s", key.span, key.user, words, has))
@@ -384,22 +426,28 @@ func (c *crew) count() tally {
 	return n
 }
 
-// settled waits until nothing is lost, doubled or wrong, looks once more a little
-// later, and reports.
-func (c *crew) settled(kills int) {
-	c.t.Helper()
-	n := c.count()
-	// A bot keeps Slack's paces, one card a second and 50 updates a minute: what
-	// waits has as long as it gets less within the minute.
+// calm waits until nothing is lost, doubled or wrong. A bot keeps Slack's paces,
+// one card a second and 50 updates a minute: what waits has as long as it gets
+// less within the minute.
+func (c *crew) calm() tally {
 	const minute = time.Minute + patience
+	n := c.count()
 	for end, least := time.Now().Add(minute), n.bad(); n.bad() > 0 && time.Now().Before(end); n = c.count() {
 		if n.bad() < least {
 			end, least = time.Now().Add(minute), n.bad()
 		}
 		time.Sleep(200 * time.Millisecond)
 	}
-	time.Sleep(2 * time.Second)
-	n = c.count()
+	return n
+}
+
+// settled waits until nothing is lost, doubled or wrong, looks once more a little
+// later, and reports.
+func (c *crew) settled(kills int) {
+	c.t.Helper()
+	c.calm()
+	time.Sleep(2 * time.Second) // what may come behind
+	n := c.calm()
 	c.t.Logf("%d kills: %d spans, %d clicks, %d accepted, %d unheard; %d lost, %d duplicate, %d wrong",
 		kills, n.spans, n.clicks, n.accepted, n.unheard, len(n.lost), len(n.duplicate), len(n.wrong))
 	for _, list := range [][]string{n.lost, n.duplicate, n.wrong} {

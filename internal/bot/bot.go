@@ -26,6 +26,7 @@ package bot
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -129,6 +130,7 @@ type Bot struct {
 	trusted  atomic.Int64                      // ms since when Redis has answered this replica
 	kick     signal                            // a judgement went into the outbox
 	redraw   signal                            // a card wants to be redrawn
+	token    string                            // names this replica
 
 	// finish outlives the context of Run by shutdownGrace: a step in hand is
 	// done under it, so that stopping leaves nothing half done.
@@ -232,7 +234,8 @@ func newBot(set Settings, px *phoenix.Client, registry *prometheus.Registry) *Bo
 		set.Idle = 5 * time.Second
 	}
 	b := &Bot{
-		set: set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack), metrics: newMetrics(registry),
+		token: rand.Text(),
+		set:   set, log: set.Log, phoenix: px, slack: slackui.New(set.Slack), metrics: newMetrics(registry),
 		finish: context.Background(), kick: newSignal(), redraw: newSignal(),
 		drawn: newRecent[string, drawing](4096), details: newRecent[string, wholeSpan](4),
 		asking:   make(chan struct{}, 1),

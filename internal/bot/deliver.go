@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/spanbot/spanbot/internal/phoenix"
@@ -80,12 +81,14 @@ func (b *Bot) deliverDue(n int) (int, error) {
 	ctx, cancel := context.WithTimeout(b.finish, deliverTimeout)
 	defer cancel()
 	fault("deliver.due")
+	asked := time.Now()
 	entries, err := b.queue.Lease(ctx, n, lease(deliverLease))
 	if err != nil || len(entries) == 0 {
 		return 0, err
 	}
 	fault("deliver.leased")
-	defer b.hold(ctx, entries)()
+	held := b.hold(ctx, entries, asked)
+	defer held.release()
 	taken := len(entries)
 	if entries, err = b.overtaken(ctx, entries); err != nil {
 		return taken, b.putOff(ctx, entries, err)
@@ -104,11 +107,11 @@ func (b *Bot) deliverDue(n int) (int, error) {
 	var failed error
 	for _, group := range [][]queue.Entry{spans, traces} {
 		if len(group) > 0 {
-			failed = errors.Join(failed, b.deliverBatch(ctx, group))
+			failed = errors.Join(failed, b.deliverBatch(ctx, held, group))
 		}
 	}
 	for _, e := range withdrawn {
-		failed = errors.Join(failed, b.deliverWithdrawal(ctx, e))
+		failed = errors.Join(failed, b.deliverWithdrawal(ctx, held, e))
 	}
 	fault("deliver.settled")
 	return taken, failed
@@ -191,31 +194,73 @@ func (b *Bot) settleOvertaken(ctx context.Context, e queue.Entry, h phoenix.Held
 	return err
 }
 
-// hold extends the leases until the returned function is called.
-func (b *Bot) hold(ctx context.Context, es []queue.Entry) (release func()) {
+// leases are those of judgements in hand. They are extended until released.
+type leases struct {
+	mu      sync.Mutex
+	ends    time.Time // unless extended again
+	gone    bool
+	release func()
+}
+
+// lost reports whether another replica may have, or have had, one of them: our
+// process stood still, or Redis did not answer, for longer than they last.
+func (l *leases) lost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = l.gone || time.Now().After(l.ends)
+	return l.gone
+}
+
+func (l *leases) until(t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = l.gone || time.Now().After(l.ends)
+	l.ends = t
+}
+
+func (l *leases) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gone = true
+}
+
+// hold extends the leases of entries, which were asked for at a time.
+func (b *Bot) hold(ctx context.Context, es []queue.Entry, asked time.Time) *leases {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
+	l := &leases{ends: asked.Add(lease(deliverLease)), release: func() { cancel(); <-done }}
 	go func() {
 		defer close(done)
 		for pause(ctx, deliverExtend) {
-			if err := b.queue.Extend(ctx, es, lease(deliverLease)); err != nil && ctx.Err() == nil {
+			asked := time.Now()
+			switch err := b.queue.Extend(ctx, es, lease(deliverLease)); {
+			case err == nil:
+				l.until(asked.Add(lease(deliverLease)))
+			case errors.Is(err, queue.ErrLost):
+				l.lose()
+			case ctx.Err() == nil:
 				b.log.Warn("leases could not be extended; another replica may send the same judgements, which does no harm", "error", err)
 			}
 		}
 	}()
-	return func() { cancel(); <-done }
+	return l
 }
 
 // deliverBatch posts judgements of one kind of target together. A batch that
 // Phoenix refuses is sent again one by one, so that one bad judgement does not
 // hold up the others.
-func (b *Bot) deliverBatch(ctx context.Context, es []queue.Entry) error {
-	err := b.phoenix.Annotate(ctx, b.annotations(ctx, es))
+func (b *Bot) deliverBatch(ctx context.Context, held *leases, es []queue.Entry) error {
+	list := b.annotations(ctx, es)
+	if held.lost() {
+		return nil // they are due again by now, for whoever comes first
+	}
+	fault("deliver.sending")
+	err := b.phoenix.Annotate(ctx, list)
 	var missing *phoenix.MissingError
 	switch {
 	case err == nil:
 		fault("deliver.sent")
-		return b.settle(ctx, es, "")
+		return b.settle(ctx, held, es, "")
 	case errors.As(err, &missing):
 		gone := map[string]bool{}
 		for _, id := range missing.IDs {
@@ -229,7 +274,7 @@ func (b *Bot) deliverBatch(ctx context.Context, es []queue.Entry) error {
 			}
 			if !gone[id] {
 				rest = append(rest, e)
-			} else if err := b.settle(ctx, []queue.Entry{e}, goneText(e)); err != nil {
+			} else if err := b.settle(ctx, held, []queue.Entry{e}, goneText(e)); err != nil {
 				return err
 			}
 		}
@@ -237,7 +282,7 @@ func (b *Bot) deliverBatch(ctx context.Context, es []queue.Entry) error {
 			return b.putOff(ctx, es, err) // Phoenix named none of them: do not loop
 		}
 		if len(rest) > 0 {
-			return b.deliverBatch(ctx, rest)
+			return b.deliverBatch(ctx, held, rest)
 		}
 		return nil
 	}
@@ -246,12 +291,12 @@ func (b *Bot) deliverBatch(ctx context.Context, es []queue.Entry) error {
 	case final && len(es) > 1:
 		var failed error
 		for i := range es {
-			failed = errors.Join(failed, b.deliverBatch(ctx, es[i:i+1]))
+			failed = errors.Join(failed, b.deliverBatch(ctx, held, es[i:i+1]))
 		}
 		return failed
 	case review.KindOf(err) == review.Refused, serverError(err) && es[0].Tries+1 >= poisoned:
 		b.log.Error("Phoenix refuses a judgement; it is kept among the dead letters", "key", es[0].Key, "error", err)
-		return b.settle(ctx, es, refusedText(err))
+		return b.settle(ctx, held, es, refusedText(err))
 	}
 	return b.putOff(ctx, es, err)
 }
@@ -321,7 +366,7 @@ func (b *Bot) soon(e queue.Entry) {
 // settle records what became of delivered judgements: stored (failure empty)
 // or, with the reason, a dead letter. Judgements of one trace are settled
 // together.
-func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) error {
+func (b *Bot) settle(ctx context.Context, held *leases, es []queue.Entry, failure string) error {
 	type key struct{ route, trace string }
 	groups := map[key][]queue.Entry{}
 	var order []key
@@ -333,6 +378,7 @@ func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) erro
 		groups[k] = append(groups[k], e)
 	}
 	for _, k := range order {
+		lost := held.lost()
 		_, err := b.queue.Change(ctx, k.route, k.trace, func(t *review.Thread) (queue.Step, error) {
 			s := queue.Step{Redraw: map[string]time.Time{}}
 			for _, e := range groups[k] {
@@ -342,6 +388,11 @@ func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) erro
 					s.Bury = append(s.Bury, queue.Dead{Entry: e, Why: failure})
 				}
 				if !t.Confirm(e.Judgement, failure) {
+					if lost && failure == "" {
+						if j, ok := b.overwrote(ctx, t, e); ok {
+							s.Put, s.Resent = append(s.Put, j), true
+						}
+					}
 					continue
 				}
 				if failure == goneText(e) && !e.OnTrace {
@@ -372,6 +423,31 @@ func (b *Bot) settle(ctx context.Context, es []queue.Entry, failure string) erro
 	return nil
 }
 
+// overwrote is what must go to Phoenix once more after a judgement was sent by
+// someone whose lease was another's by then: the reviewer's later word may have
+// been there already.
+func (b *Bot) overwrote(ctx context.Context, t *review.Thread, e queue.Entry) (review.Judgement, bool) {
+	j := e.Judgement
+	v := t.Card(j.SpanID).Find(j.Reviewer.ID, j.Name, j.OnTrace)
+	switch {
+	case v == nil && j.Withdrawn:
+		return j, false
+	case v == nil: // withdrawn, and deleted before we sent it
+		j.Withdrawn, j.At = true, time.Now().Truncate(time.Millisecond)
+	case !v.At.After(j.At):
+		return j, false
+	default:
+		j.Answer = review.Answer{Label: v.Label, Score: v.Score, Explanation: v.Words}
+		j.At, j.Rubric, j.Withdrawn = v.At, v.Rubric, v.Withdrawn
+		if kept, ok, err := b.queue.Kept(ctx, t.Route, j); err == nil && ok && kept.At.Equal(v.At) {
+			j.Answer = kept.Answer
+		}
+		t.Retry(j)
+	}
+	b.log.Warn("a judgement was sent late, after its lease; the reviewer's later word goes to Phoenix once more", "key", e.Key, "clicked", e.At, "later", j.At)
+	return j, true
+}
+
 // confirmed forgets what was remembered of a judgement that Phoenix, or the dead
 // letters, have now.
 func (b *Bot) confirmed(j review.Judgement) {
@@ -381,9 +457,9 @@ func (b *Bot) confirmed(j review.Judgement) {
 }
 
 // deliverWithdrawal deletes one annotation.
-func (b *Bot) deliverWithdrawal(ctx context.Context, e queue.Entry) error {
+func (b *Bot) deliverWithdrawal(ctx context.Context, held *leases, e queue.Entry) error {
 	if e.Project == "" { // its card expired and its route was taken out
-		return b.settle(ctx, []queue.Entry{e}, "its project is not known any more; delete the annotation in Phoenix")
+		return b.settle(ctx, held, []queue.Entry{e}, "its project is not known any more; delete the annotation in Phoenix")
 	}
 	b.forgetProject(e.Project) // whether it is still there decides what a 404 means
 	project, err := b.projectID(ctx, e.Project)
@@ -393,18 +469,18 @@ func (b *Bot) deliverWithdrawal(ctx context.Context, e queue.Entry) error {
 	}
 	switch review.KindOf(err) {
 	case "":
-		return b.settle(ctx, []queue.Entry{e}, "")
+		return b.settle(ctx, held, []queue.Entry{e}, "")
 	case review.Gone:
 		// Phoenix listed its projects and this one is not there: the annotation
 		// went with it. A 404 may be a proxy's while Phoenix restarts.
 		if !known && gone(err) {
-			return b.settle(ctx, []queue.Entry{e}, "")
+			return b.settle(ctx, held, []queue.Entry{e}, "")
 		}
 	case review.Refused:
-		return b.settle(ctx, []queue.Entry{e}, refusedText(err))
+		return b.settle(ctx, held, []queue.Entry{e}, refusedText(err))
 	}
 	if serverError(err) && e.Tries+1 >= poisoned {
-		return b.settle(ctx, []queue.Entry{e}, refusedText(err))
+		return b.settle(ctx, held, []queue.Entry{e}, refusedText(err))
 	}
 	return b.putOff(ctx, []queue.Entry{e}, err)
 }

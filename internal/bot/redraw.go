@@ -72,7 +72,14 @@ func (b *Bot) redrawDue(ctx context.Context) bool {
 	} else {
 		b.metrics.redrawLag.Observe(time.Since(r.Due).Seconds())
 	}
-	if err := b.queue.DoneRedraw(step, r, again); err != nil {
+	switch err := b.queue.DoneRedraw(step, r, again); {
+	case errors.Is(err, queue.ErrLost):
+		// We stood still. What we drew then may be older than what another replica
+		// drew meanwhile; what is drawn now is not.
+		if _, err := b.redrawOne(step, r); err != nil {
+			b.log.Warn("a card may say something old until it is drawn next", "trace", r.TraceID, "what", r.What, "error", err)
+		}
+	case err != nil:
 		b.log.Warn("a redraw is done once more when its lease ends", "error", err)
 	}
 	return true
@@ -137,6 +144,7 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 		again = first.Add(silence)
 	}
 	m := slackui.DrawCard(view)
+	fault("redraw.drawing")
 	err = b.update(ctx, card.Channel, card.TS, m)
 	return again, err
 }
@@ -203,7 +211,15 @@ func (b *Bot) update(ctx context.Context, channel, ts string, m slackui.Message)
 	}
 	key, sum := channel+"/"+ts, sha256.Sum256(raw)
 	if last, ok := b.drawn.get(key); ok && last.sum == sum && time.Since(last.at) < sameDrawing {
-		return nil
+		// Another replica may have drawn something else since.
+		if mine, err := b.queue.DrewLast(ctx, channel, ts, b.token); err != nil || mine {
+			return err
+		}
+	}
+	// Before the update: of a replica that dies between the two it is known that
+	// it may have drawn.
+	if err := b.queue.Draws(ctx, channel, ts, b.token); err != nil {
+		return err
 	}
 	if err := b.slack.Update(ctx, channel, ts, m); err != nil {
 		b.drawn.drop(key)

@@ -12,9 +12,9 @@ import (
 	"github.com/spanbot/spanbot/internal/review"
 )
 
-// ErrLost says that a claim's lease ran out and another replica has it: what
+// ErrLost says that a claim or lease ran out and is another replica's: what
 // this one was about to write is not written.
-var ErrLost = &review.Error{Kind: review.Refused, Text: "the claim ran out and is another replica's now"}
+var ErrLost = &review.Error{Kind: review.Refused, Text: "the claim or lease ran out and is another replica's now"}
 
 // failed gives a failure of Redis its Kind. This is the only place that knows
 // Redis's error words.

@@ -131,7 +131,7 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 		judge(t, q, judgement(4, "U3", "correct", now)) // marks what is being drawn
 		_, err := q.Slot(ctx, "r", time.Minute)
 		if err := errors.Join(err, q.SaveCursor(ctx, "r", "p", Cursor{Mark: 1}), q.KeepRubric(ctx, review.DefaultRubric("n")),
-			q.KeepName(ctx, "U1", "Ana"), q.KeepChannel(ctx, "#c", "C1"), q.KeepLooked(ctx, "r", "open", 7)); err != nil {
+			q.KeepName(ctx, "U1", "Ana"), q.KeepChannel(ctx, "#c", "C1"), q.KeepLooked(ctx, "r", "open", 7), q.Draws(ctx, "C1", "1.2", "me")); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, ok, err := q.Building(ctx, "r"); err != nil || !ok {

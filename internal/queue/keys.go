@@ -44,6 +44,7 @@ import (
 //	redraw     ZSET  "<route>|<trace>|<what>" -> ms when it is due
 //	redrawing  HASH  the same -> ms when the lease of who draws it runs out
 //	remark     HASH  the same -> ms when it is due after that
+//	drew:<channel>/<ts>  STRING  token of the replica that drew a message last  one minute
 //
 //	cursor:<route>:<project>  HASH    mark, low, oldest
 //	slot:<route>              STRING  "number:token" of the last slot      two intervals
@@ -108,6 +109,9 @@ func (k keys) looked() string               { return string(k) + "looked" }
 func (k keys) redraw() string    { return string(k) + "redraw" }
 func (k keys) redrawing() string { return string(k) + "redrawing" }
 func (k keys) remark() string    { return string(k) + "remark" }
+func (k keys) drew(channel, ts string) string {
+	return string(k) + "drew:" + channel + "/" + ts
+}
 
 func (k keys) cursor(route, project string) string {
 	return string(k) + "cursor:" + route + ":" + project

@@ -78,7 +78,8 @@ func (q *Queue) Later(ctx context.Context, es []Entry, after time.Duration) erro
 }
 
 // Extend holds leases longer, from now on for d: a short lease that is extended
-// while its holder lives comes back soon when the holder dies.
+// while its holder lives comes back soon when the holder dies. The error is
+// ErrLost when one of them is the caller's no more; the others are held.
 func (q *Queue) Extend(ctx context.Context, es []Entry, d time.Duration) error {
 	if len(es) == 0 {
 		return nil
@@ -87,7 +88,10 @@ func (q *Queue) Extend(ctx context.Context, es []Entry, d time.Duration) error {
 	for _, e := range es {
 		args = append(args, e.Key, e.Turn)
 	}
-	_, err := q.run(ctx, extendScript, "extend leases", []string{q.key.due(), q.key.lease()}, args...)
+	n, err := q.run(ctx, extendScript, "extend leases", []string{q.key.due(), q.key.lease()}, args...)
+	if err == nil && n != int64(len(es)) {
+		return ErrLost
+	}
 	return err
 }
 

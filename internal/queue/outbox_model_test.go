@@ -3,6 +3,7 @@ package queue
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"slices"
@@ -215,10 +216,12 @@ func checkOutbox(t *rapid.T, q *Queue, tick func()) {
 		},
 		"extend": func(t *rapid.T) {
 			e := pick(t)
-			if err := q.Extend(ctx, []Entry{e}, time.Hour); err != nil {
-				t.Fatal(err)
+			i := m.items[e.Key]
+			mine := i != nil && i.turn == e.Turn && i.held
+			if err := q.Extend(ctx, []Entry{e}, time.Hour); mine != (err == nil) || err != nil && !errors.Is(err, ErrLost) {
+				t.Fatalf("Extend = %v; the lease is the caller's: %v", err, mine)
 			}
-			if i := m.items[e.Key]; i != nil && i.turn == e.Turn && i.held {
+			if mine {
 				i.live, i.due = true, 0
 			}
 		},

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -82,6 +83,29 @@ func TestOutbox_ExtendedLeaseStays(t *testing.T) {
 		time.Sleep(80 * time.Millisecond)
 		if again := lease(t, q, time.Minute); len(again) != 0 {
 			t.Errorf("%+v", again)
+		}
+	})
+}
+
+func TestOutbox_WhoStoodStillIsToldThatTheLeaseIsAnothers(t *testing.T) {
+	eachServer(t, func(t *testing.T, q *Queue) {
+		judge(t, q, judgement(1, "U1", "correct", time.Now()))
+		first := lease(t, q, 30*time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
+		lease(t, q, time.Minute)
+		if err := q.Extend(t.Context(), first, time.Minute); !errors.Is(err, ErrLost) {
+			t.Errorf("Extend = %v; want ErrLost", err)
+		}
+		r, _, err := q.TakeRedraw(t.Context(), 30*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+		if _, ok, err := q.TakeRedraw(t.Context(), time.Minute); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if err := q.DoneRedraw(t.Context(), r, time.Time{}); !errors.Is(err, ErrLost) {
+			t.Errorf("DoneRedraw = %v; want ErrLost", err)
 		}
 	})
 }
@@ -177,4 +201,22 @@ func letters(t *testing.T, q *Queue, dead bool) (out []Letter, err error) {
 		}
 	}
 	return out, nil
+}
+
+func TestDraws_TheLastOneCounts(t *testing.T) {
+	eachServer(t, func(t *testing.T, q *Queue) {
+		for _, who := range []string{"a", "b"} {
+			if err := q.Draws(t.Context(), "C1", "1.2", who); err != nil {
+				t.Fatal(err)
+			}
+			for _, other := range []string{"a", "b"} {
+				if last, err := q.DrewLast(t.Context(), "C1", "1.2", other); err != nil || last != (other == who) {
+					t.Errorf("DrewLast of %s = %v, %v after %s drew", other, last, err, who)
+				}
+			}
+		}
+		if last, err := q.DrewLast(t.Context(), "C1", "3.4", "a"); err != nil || last {
+			t.Errorf("DrewLast of a message that nobody drew = %v, %v", last, err)
+		}
+	})
 }

@@ -48,12 +48,38 @@ func (q *Queue) TakeRedraw(ctx context.Context, lease time.Duration) (Redraw, bo
 }
 
 // DoneRedraw gives a redraw back: finished when again is zero, else due again
-// then. What was marked while it was drawn stays due.
+// then. What was marked while it was drawn stays due. The error is ErrLost when
+// the lease had ended: somebody may have drawn it meanwhile, and before.
 func (q *Queue) DoneRedraw(ctx context.Context, r Redraw, again time.Time) error {
-	_, err := q.run(ctx, doneRedrawScript, "finish a redraw",
+	mine, err := q.run(ctx, doneRedrawScript, "finish a redraw",
 		[]string{q.key.redraw(), q.key.redrawing(), q.key.remark()},
 		redrawMember(r.Route, r.TraceID, r.What), r.Turn, millis(again))
+	if err == nil && mine != int64(1) {
+		return ErrLost
+	}
 	return err
+}
+
+// drewFor is how long it is known who drew a message last.
+const drewFor = time.Minute
+
+// Draws notes that a replica, named by a token, is about to draw a message.
+func (q *Queue) Draws(ctx context.Context, channel, ts, replica string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return failed("note who draws "+channel+"/"+ts, q.c.Set(ctx, q.key.drew(channel, ts), replica, drewFor).Err())
+}
+
+// DrewLast reports whether the replica was the last to draw a message; also
+// false when that is longer ago than a minute.
+func (q *Queue) DrewLast(ctx context.Context, channel, ts, replica string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	last, err := q.c.Get(ctx, q.key.drew(channel, ts)).Result()
+	if isNil(err) {
+		return false, nil
+	}
+	return err == nil && last == replica, failed("look who drew "+channel+"/"+ts, err)
 }
 
 // NextRedraw is when the next redraw is due; false when none waits.
