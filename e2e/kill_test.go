@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,10 +28,12 @@ var deaths = []struct {
 	{"BetweenAcceptAndAck", "click.kept:1", false, false},
 	// The delivery stands still, so that the ack is surely before the lease.
 	{"BetweenAckAndLease", "deliver.due:1:hold,click.kept:1:after", false, true},
-	{"BetweenLeaseAndPOST", "deliver.leased:1:late", false, true},
+	{"AfterTheLease", "deliver.leased:1:late", false, true},
+	{"BeforeThePOST", "deliver.sending:1:late", false, true},
 	{"BetweenPOSTAndConfirm", "deliver.sent:1:late", false, true},
 	{"BetweenConfirmAndUpdate", "redraw.taken:1:hold,deliver.settled:1:late", false, true},
-	{"BeforeTheUpdate", "redraw.taken:1:late", false, true},
+	{"BeforeTheDrawing", "redraw.taken:1:late", false, true},
+	{"BetweenDrawingAndUpdate", "redraw.drawing:1:late", false, true},
 	{"AfterTheUpdate", "redraw.drawn:1:late", false, true},
 }
 
@@ -140,4 +143,111 @@ func TestKill_EachPointHasItsRow(t *testing.T) {
 			t.Errorf("no row of deaths meets %s", name)
 		}
 	}
+}
+
+// A replica stands still between two steps for longer than its lease, another
+// one goes on, and the first wakes up: what it had in hand is old by then.
+func TestStop_LongerThanALease(t *testing.T) {
+	wake := func(p *process) {
+		if err := p.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Error(err)
+		}
+	}
+	// stopped waits until the first replica stands at its point, and starts the
+	// second. Slack gives up the deaf one's connection.
+	stopped := func(c *crew) {
+		c.eventually("the replica stands still", func() bool { return strings.Contains(c.bots[0].log.String(), "fault: ") })
+		c.slack.Cut()
+		c.start(1)
+		c.ready(1)
+	}
+
+	t.Run("AnOlderJudgementDoesNotReplaceANewer", func(t *testing.T) {
+		for _, point := range []string{"deliver.leased", "deliver.sending"} {
+			t.Run(point, func(t *testing.T) {
+				t.Parallel()
+				c := newCrew(t, 2, false, map[string]string{"SPANBOT_LEASE": "6s"})
+				c.start(0, "SPANBOT_FAULT="+point+":1:stop")
+				c.ready(0)
+				span := c.ingest()
+				m := c.card(span)
+				ana := c.slack.Reviewers()[0].ID
+				c.click(ana, span, m, "up")
+				stopped(c)
+				c.eventually("the later click is accepted", func() bool { return c.click(ana, span, c.card(span), "down") })
+				c.eventually("Phoenix holds the later one", func() bool { return len(c.px.Annotations(span)) == 1 })
+				c.eventually("the card shows it", func() bool { return strings.Contains(c.card(span).Shown(), "*incorrect*") })
+				wake(c.bots[0])
+				c.settled(0)
+			})
+		}
+	})
+
+	t.Run("AWithdrawalDoesNotTakeALaterJudgement", func(t *testing.T) {
+		t.Parallel()
+		c := newCrew(t, 2, false, map[string]string{"SPANBOT_LEASE": "6s"})
+		c.start(0, "SPANBOT_FAULT=deliver.leased:2:stop")
+		c.ready(0)
+		span := c.ingest()
+		ana := c.slack.Reviewers()[0].ID
+		c.click(ana, span, c.card(span), "up")
+		c.eventually("Phoenix holds it", func() bool { return len(c.px.Annotations(span)) == 1 })
+		c.withdraw(ana, span)
+		stopped(c)
+		c.eventually("the later click is accepted", func() bool { return c.click(ana, span, c.card(span), "down") })
+		c.eventually("Phoenix holds the later one", func() bool {
+			list := c.px.Annotations(span)
+			return len(list) == 1 && list[0]["result"].(map[string]any)["label"] == "incorrect"
+		})
+		wake(c.bots[0])
+		c.settled(0)
+	})
+
+	t.Run("AJudgementDoesNotComeBackAfterItsWithdrawal", func(t *testing.T) {
+		t.Parallel()
+		c := newCrew(t, 2, false, map[string]string{"SPANBOT_LEASE": "6s"})
+		c.start(0, "SPANBOT_FAULT=deliver.sending:1:stop")
+		c.ready(0)
+		span := c.ingest()
+		ana := c.slack.Reviewers()[0].ID
+		c.click(ana, span, c.card(span), "up")
+		stopped(c)
+		c.eventually("the card shows it", func() bool { return strings.Contains(c.card(span).Shown(), "*correct*") })
+		c.withdraw(ana, span)
+		c.eventually("the card asks again", func() bool { _, asks := c.card(span).Button("up"); return asks })
+		c.eventually("Phoenix holds nothing", func() bool { return len(c.px.Annotations(span)) == 0 })
+		wake(c.bots[0])
+		c.settled(0)
+	})
+
+	for _, point := range []string{"post.claimed", "post.sending", "post.sent"} {
+		t.Run("OneCard_"+point, func(t *testing.T) {
+			t.Parallel()
+			c := newCrew(t, 2, false, map[string]string{"SPANBOT_LEASE": "2s"})
+			c.start(0, "SPANBOT_FAULT="+point+":1:stop")
+			c.ready(0)
+			span := c.ingest()
+			stopped(c)
+			c.card(span)
+			ana := c.slack.Reviewers()[0].ID
+			c.eventually("the other replica goes on with it", func() bool { return c.click(ana, span, c.card(span), "up") })
+			wake(c.bots[0])
+			c.settled(0)
+		})
+	}
+
+	t.Run("AnOlderDrawingDoesNotStay", func(t *testing.T) {
+		t.Parallel()
+		c := newCrew(t, 2, false, map[string]string{"SPANBOT_LEASE": "2s"})
+		c.start(0, "SPANBOT_FAULT=redraw.drawing:1:stop")
+		c.ready(0)
+		span := c.ingest()
+		ana, ben := c.slack.Reviewers()[0].ID, c.slack.Reviewers()[1].ID
+		c.click(ana, span, c.card(span), "up")
+		stopped(c)
+		c.eventually("the later click is accepted", func() bool { return c.click(ben, span, c.card(span), "down") })
+		c.eventually("the card shows it", func() bool { return strings.Contains(c.card(span).Shown(), "*incorrect*") })
+		wake(c.bots[0])
+		c.settled(0)
+	})
 }

@@ -78,6 +78,7 @@ func fault(name string) {
 	switch f.how {
 	case "stop":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		time.Sleep(late) // this thread need not be the first to stand still
 	case "hold":
 		select {}
 	case "late":
