@@ -21,7 +21,7 @@ endif
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 TESTFLAGS ?=
 
-.PHONY: build doctor deps test lint vet fmt fmt-check page page-check pictures test-old fuzz bench image schema clean distclean
+.PHONY: build doctor deps test lint vet fmt fmt-check page page-check pictures test-old soak fuzz bench image schema clean distclean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o dist/spanbot ./cmd/bot
@@ -65,6 +65,11 @@ pictures: deps
 # server that Spanbot talks to and on one in the middle.
 test-old: deps
 	scripts/test-old 15.4.0 19.6.0
+
+# The long variants of what make test does in short: SPANBOT_KILLS kills in each
+# test that kills at random moments. A failure prints the seed.
+soak: deps
+	SPANBOT_KILLS=$${SPANBOT_KILLS:-200} go test -timeout 120m -count=1 -v -run 'TestKill_AtRandomMoments|TestReplicas_' ./e2e
 
 # Every fuzz target, each for FUZZTIME; FUZZ=slackui chooses some.
 fuzz:
