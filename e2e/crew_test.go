@@ -107,7 +107,7 @@ func (c *crew) balancer() string {
 		return nil, err
 	}
 	p := &httputil.ReverseProxy{
-		Director:  func(r *http.Request) { r.URL.Scheme, r.URL.Host = "http", "replicas" },
+		Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "replicas" },
 		Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true},
 		ErrorLog:  slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/spanbot/spanbot/internal/review"
 )
 
-// loadLayout1 puts the keys of testdata/layout1.json into a Redis: what a
-// program of layout 1 (7ed4524) left in the middle of its work. Cards 8 to 5 are posted: 8 is
-// judged and waits for Phoenix, 7 is leased by somebody who died, 6 was refused,
-// 5 is stored. 4 was claimed by somebody who died; 3 to 1 wait.
+// loadLayout1 puts the keys of testdata/layout1.json into a Redis: what a program
+// of layout 1 (7ed4524) left in the middle of its work. Cards 8 to 5 are posted: 8
+// is judged and waits for Phoenix, 7 is leased by somebody who died, 6 was
+// refused, 5 is stored. 4 was claimed by somebody who died; 3 to 1 wait.
 func loadLayout1(t *testing.T, c redis.UniversalClient) *Queue {
 	t.Helper()
 	ctx := context.Background()
