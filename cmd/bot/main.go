@@ -129,11 +129,11 @@ func (a *app) settings(c config.Config) bot.Settings {
 		headers[k] = v.Reveal()
 	}
 	return bot.Settings{
-		Phoenix:       phoenix.Options{Endpoint: c.Phoenix.Endpoint, APIKey: c.Phoenix.APIKey.Reveal(), Headers: headers, Version: versionText()},
+		Phoenix:       phoenix.Options{Endpoint: c.Phoenix.Endpoint, APIKey: c.Phoenix.APIKey.Reveal(), Headers: headers, Version: versionText(), TLS: c.Phoenix.TLS},
 		PhoenixPublic: c.Phoenix.Public,
 		Slack: slackui.Options{BotToken: c.Slack.BotToken.Reveal(), AppToken: c.Slack.AppToken.Reveal(),
 			SigningSecret: c.Slack.SigningSecret.Reveal(), APIURL: c.Slack.APIURL},
-		Redis: c.Redis.URL.Reveal(), Listen: c.Listen, Retention: c.Retention,
+		Redis: c.Redis.URL.Reveal(), RedisTLS: c.Redis.TLS, Listen: c.Listen, Retention: c.Retention,
 		Routes: c.Routes, Rubrics: c.Rubrics, Version: versionText(), Log: log,
 	}
 }

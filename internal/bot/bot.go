@@ -27,6 +27,7 @@ package bot
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,7 @@ type Settings struct {
 	PhoenixPublic string // base URL of links people tap; "" = Phoenix.Endpoint
 	Slack         slackui.Options
 	Redis         string             // redis://, rediss:// or unix:// URL
+	RedisTLS      *tls.Config        // nil: as usual
 	Listen        string             // address of probes, metrics and HTTP mode
 	Mount         func(http.Handler) // where given, takes what would be served there, and nothing is listened on
 	Retention     time.Duration
@@ -195,7 +197,7 @@ func Run(ctx context.Context, set Settings) error {
 		return err
 	}
 	b.queue, err = queue.Open(ctx, set.Redis, queue.Options{
-		Instance: set.instance(b.identity.Team), Retention: set.Retention, Registry: registry, Log: set.Log, Dial: set.Dial,
+		Instance: set.instance(b.identity.Team), Retention: set.Retention, Registry: registry, Log: set.Log, TLS: set.RedisTLS, Dial: set.Dial,
 	})
 	if err != nil {
 		return err
@@ -266,7 +268,7 @@ func connect(ctx context.Context, set Settings) (*Bot, error) {
 	if b.identity, err = b.slack.Identity(ctx); err != nil {
 		return nil, fmt.Errorf("slack: %w", err)
 	}
-	b.queue, err = queue.Open(ctx, set.Redis, queue.Options{Instance: set.instance(b.identity.Team), Retention: set.Retention, Log: set.Log, Dial: set.Dial})
+	b.queue, err = queue.Open(ctx, set.Redis, queue.Options{Instance: set.instance(b.identity.Team), Retention: set.Retention, Log: set.Log, TLS: set.RedisTLS, Dial: set.Dial})
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func (c *checker) slack(ctx context.Context) (team string) {
 
 func (c *checker) redis(ctx context.Context, team string) {
 	const part = "Redis"
-	q, err := queue.Open(ctx, c.b.set.Redis, queue.Options{Instance: c.b.set.instance(team)})
+	q, err := queue.Open(ctx, c.b.set.Redis, queue.Options{Instance: c.b.set.instance(team), TLS: c.b.set.RedisTLS})
 	if err != nil {
 		c.fail(part, "check REDIS_URL", err)
 		return

@@ -7,6 +7,7 @@
 //	standins.go  outside parts of which nothing is said; the data folder
 //	file.go      routes and rubrics of the file
 //	node.go      YAML nodes, each with its place; unknown keys, syntax errors
+//	tls.go       certificates of outside parts
 //	value.go     single values: durations, shares, URLs, channels, headers
 //	mistake.go   how a mistake is shown; "did you mean"; secrets blotted out
 //	docs.go      the tables in the documentation, and the file of `config init`
@@ -17,6 +18,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -35,6 +37,7 @@ type Config struct {
 		Public   string // base of links; the endpoint where nothing else is said
 		APIKey   Secret
 		Headers  map[string]Secret
+		TLS      *tls.Config // nil: as usual
 	}
 	Slack struct {
 		BotToken      Secret
@@ -44,6 +47,7 @@ type Config struct {
 	}
 	Redis struct {
 		URL Secret
+		TLS *tls.Config // nil: as usual
 	}
 	StandIns  StandIns
 	Data      string // folder of what the embedded queue keeps; "" = there is no home to put it
@@ -169,6 +173,8 @@ func (l *loader) services(c *Config, file fileSettings) {
 	}
 
 	l.redisURL(c, file)
+	c.Phoenix.TLS = l.tls(phoenixTLS, c.Phoenix.Endpoint, "https://")
+	c.Redis.TLS = l.tls(redisTLS, c.Redis.URL.Reveal(), "redis")
 	c.Listen, c.Retention = defaultListen, defaultRetention
 	set(l, "SPANBOT_LISTEN", file, &c.Listen, parseListen)
 	set(l, "SPANBOT_RETENTION", file, &c.Retention, positiveDuration)

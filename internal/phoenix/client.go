@@ -3,6 +3,7 @@ package phoenix
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type Options struct {
 	APIKey   string            // sent as a bearer token; empty where the server has no authentication
 	Headers  map[string]string // sent with every request
 	Registry prometheus.Registerer
-	Version  string // Spanbot's, for the User-Agent
+	Version  string      // Spanbot's, for the User-Agent
+	TLS      *tls.Config // nil: the system's authorities, and no certificate of ours
 
 	// Dial makes the connections; nil: as usual.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -109,6 +111,7 @@ func New(o Options) (*Client, error) {
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     idleTimeout,
 			TLSHandshakeTimeout: 5 * time.Second,
+			TLSClientConfig:     o.TLS,
 		},
 		// A redirected POST would become a GET, and the headers may hold keys.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

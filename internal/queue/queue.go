@@ -14,6 +14,7 @@ package queue
 
 import (
 	"context"
+	"crypto/tls"
 	"embed"
 	"errors"
 	"fmt"
@@ -57,6 +58,10 @@ type Options struct {
 	Registry  prometheus.Registerer // nil: no metrics
 	Log       *slog.Logger          // nil: silent
 
+	// TLS is for rediss:// and for Sentinel and Cluster, which have no such scheme;
+	// nil: the system's authorities where the URL asks for TLS.
+	TLS *tls.Config
+
 	// Dial makes the connections; nil: as usual.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
@@ -79,7 +84,7 @@ type Queue struct {
 // answer yet is no error: the calls that need it will say so. A layout newer
 // than ours is.
 func Open(ctx context.Context, url string, o Options) (*Queue, error) {
-	c, err := dial(url, o.Dial)
+	c, err := dial(url, o)
 	if err != nil {
 		return nil, err
 	}
