@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -114,7 +115,7 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 		if changed = t.Judge(j); !changed {
 			return queue.Step{Nothing: true}, nil
 		}
-		s := queue.Step{Put: []review.Judgement{j}, Redraw: redrawOf(t, j.SpanID)}
+		s := queue.Step{Put: []review.Judgement{j}, Redraw: redrawOf(t, j.SpanID), Safe: true}
 		if j.OnTrace {
 			for _, c := range t.Cards { // it may have stood on another card
 				if c.TS != "" {
@@ -134,6 +135,14 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 	_, err := b.queue.Change(rctx, j.Route, j.TraceID, judge)
 	cancel()
 	fault("click.kept")
+	if errors.Is(err, queue.ErrUnreplicated) {
+		// Redis has it, on a master that may be going. Phoenix shall have it, too;
+		// where that does not answer, what Redis has must do.
+		if derr := b.annotateNow(ctx, j, received); derr != nil {
+			b.log.Warn("a judgement is on one Redis server alone", "ref", j.Ref, "user", j.Reviewer.ID, "error", derr)
+		}
+		err = nil
+	}
 	switch review.KindOf(err) {
 	case "":
 		if !changed {
@@ -172,9 +181,7 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 
 // keepDirect is the way around a Redis that does not answer.
 func (b *Bot) keepDirect(ctx context.Context, j review.Judgement, received time.Time, cause error) error {
-	pctx, cancel := context.WithDeadline(ctx, received.Add(directBudget))
-	defer cancel()
-	if err := b.phoenix.Annotate(pctx, []phoenix.Annotation{b.annotation(j, j.Reviewer.Name)}); err != nil {
+	if err := b.annotateNow(ctx, j, received); err != nil {
 		b.metrics.judged(j, "lost")
 		b.log.Error("a judgement was refused with a word to the reviewer: neither Redis nor Phoenix took it",
 			"ref", j.Ref, "user", j.Reviewer.ID, "redis", cause, "phoenix", err)
@@ -186,6 +193,13 @@ func (b *Bot) keepDirect(ctx context.Context, j review.Judgement, received time.
 	b.metrics.judged(j, "direct")
 	b.log.Warn("Redis does not answer; a judgement went straight to Phoenix", "ref", j.Ref, "user", j.Reviewer.ID, "error", cause)
 	return nil
+}
+
+// annotateNow writes a judgement to Phoenix while its reviewer waits.
+func (b *Bot) annotateNow(ctx context.Context, j review.Judgement, received time.Time) error {
+	ctx, cancel := context.WithDeadline(ctx, received.Add(directBudget))
+	defer cancel()
+	return b.phoenix.Annotate(ctx, []phoenix.Annotation{b.annotation(j, j.Reviewer.Name)})
 }
 
 func notSaved(cause error) error {

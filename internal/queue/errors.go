@@ -16,6 +16,10 @@ import (
 // this one was about to write is not written.
 var ErrLost = &review.Error{Kind: review.Refused, Text: "the claim or lease ran out and is another replica's now"}
 
+// ErrUnreplicated says that something is written, but to a master of Redis that
+// may be losing its place: its replica did not confirm it in time.
+var ErrUnreplicated = &review.Error{Kind: review.Unsure, Text: "no replica of Redis has confirmed it"}
+
 // failed gives a failure of Redis its Kind. This is the only place that knows
 // Redis's error words.
 func failed(what string, err error) error {

@@ -175,8 +175,8 @@ const (
 )
 
 // runSafe is run, and where the master has a replica it returns when one has
-// what was written: a master that is lost takes nothing with it then. A replica
-// that does not answer in time holds nobody up; it is counted.
+// what was written: a master that is lost takes nothing with it then. When none
+// answers in time the result comes with ErrUnreplicated; that is counted, too.
 //
 // WAIT tells of the writes of its own connection, so it goes out in one
 // pipeline with the script. In a Cluster it is left out: a pipeline's keyless
@@ -208,6 +208,8 @@ func (q *Queue) runSafe(ctx context.Context, s *redis.Script, what string, keys 
 		}
 		if n, werr := have.Int(); err == nil && (werr != nil || n < 1) {
 			q.unreplicated.Add(1)
+			q.replicasAt.Store(0) // is there still one?
+			return v, ErrUnreplicated
 		}
 		return v, failed(what, err)
 	}

@@ -87,6 +87,9 @@ type Step struct {
 	// Resent says that what Put puts was not said just now: Phoenix lost it, or
 	// somebody tries again.
 	Resent bool
+	// Safe waits until a replica of Redis has it, where there is one; the error is
+	// ErrUnreplicated when none confirmed it in time. It is written all the same.
+	Safe bool
 	// Tell appends to the history, beside what follows from the above.
 	Tell []Event
 	// Claim is a claim that this step completes. When it is another's by now,
@@ -257,12 +260,15 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 	args := append([]any{raw, encodeThread(after), string(text), q.key.wake(), route}, values...)
 	keys = append(append(keys, sets...), dels...)
 	run := q.run
-	if len(s.Put) > 0 {
-		run = q.runSafe // a judgement is acked after this
+	if s.Safe {
+		run = q.runSafe
 	}
 	v, err := run(ctx, changeScript, "change thread "+trace, keys, args...)
-	if err != nil {
+	if err != nil && (!errors.Is(err, ErrUnreplicated) || v != int64(1)) {
 		return false, err
+	}
+	if v == int64(1) {
+		return true, err
 	}
 	if v == int64(-1) {
 		return false, ErrLost

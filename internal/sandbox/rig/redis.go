@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -26,6 +27,13 @@ type RedisServer struct {
 // Redis starts a server with an empty data folder of its own.
 func Redis(tb TB) *RedisServer {
 	tb.Helper()
+	return RedisWith(tb)
+}
+
+// RedisWith starts a server with further lines of configuration, as
+// "replicaof 127.0.0.1 6379".
+func RedisWith(tb TB, lines ...string) *RedisServer {
+	tb.Helper()
 	bin, err := redisBinary()
 	Need(tb, "redis-server or valkey-server", err)
 	dir, err := newDir()
@@ -41,11 +49,11 @@ func Redis(tb TB) *RedisServer {
 		Name:   redisName(bin),
 		tb:     tb,
 	}
-	config := strings.Join([]string{
+	config := strings.Join(append(append([]string{
 		"bind 127.0.0.1", "port " + port, "unixsocket " + s.Socket, "dir " + dir,
 		"appendonly yes", "appendfsync always", `save ""`, "maxmemory-policy noeviction",
-		"daemonize no", "",
-	}, "\n")
+		"daemonize no",
+	}, lines...), ""), "\n")
 	s.child = &child{
 		name:    s.Name,
 		logPath: filepath.Join(dir, "log"),
@@ -58,6 +66,34 @@ func Redis(tb TB) *RedisServer {
 	s.child.attach(tb, dir)
 	s.Start()
 	return s
+}
+
+// Sentinel starts a sentinel that watches a master under the name "mymaster",
+// takes it for dead after a second, and decides alone. It returns its address.
+func Sentinel(tb TB, master *RedisServer) string {
+	tb.Helper()
+	bin, err := redisBinary()
+	Need(tb, "redis-server or valkey-server", err)
+	dir, err := newDir()
+	if err != nil {
+		tb.Fatalf("sentinel: %v", err)
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", freePort())
+	_, port, _ := net.SplitHostPort(addr)
+	_, watched, _ := net.SplitHostPort(master.Addr)
+	file := filepath.Join(dir, "sentinel.conf") // it writes what it learns there
+	err = os.WriteFile(file, []byte(strings.Join([]string{
+		"bind 127.0.0.1", "port " + port, "dir " + dir, "sentinel monitor mymaster 127.0.0.1 " + watched + " 1",
+		"sentinel down-after-milliseconds mymaster 1000", "sentinel failover-timeout mymaster 4000", "",
+	}, "\n")), 0o600)
+	if err != nil {
+		tb.Fatalf("sentinel: %v", err)
+	}
+	s := &RedisServer{Addr: addr, tb: tb, child: &child{name: "sentinel", logPath: filepath.Join(dir, "log"),
+		command: func() *exec.Cmd { return exec.Command(bin, file, "--sentinel") }}}
+	s.child.attach(tb, dir)
+	s.Start()
+	return addr
 }
 
 // Start starts the server again, on the same address and data.
