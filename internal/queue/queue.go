@@ -73,8 +73,8 @@ type Queue struct {
 	opts    Options
 	checked atomic.Bool // the stored layout is ours
 
-	replicas     atomic.Bool  // the master has one, as of
-	replicasAt   atomic.Int64 // ms
+	replicasAt   atomic.Int64 // ms when the master was last asked whether it has a replica
+	replicaSeen  atomic.Int64 // ms when it last had one; 0: never
 	unreplicated atomic.Int64 // writes that no replica confirmed in time
 }
 
@@ -172,6 +172,10 @@ const (
 	replicaPatience = 100 * time.Millisecond
 	// replicaCheck is how often it is asked whether there is a replica.
 	replicaCheck = 15 * time.Second
+	// replicaMissed is how long one is waited for that was there: a master whose
+	// replica was given its place does not know that it is none any more, takes
+	// writes for some seconds, and throws them away.
+	replicaMissed = time.Minute
 )
 
 // runSafe is run, and where the master has a replica it returns when one has
@@ -208,7 +212,6 @@ func (q *Queue) runSafe(ctx context.Context, s *redis.Script, what string, keys 
 		}
 		if n, werr := have.Int(); err == nil && (werr != nil || n < 1) {
 			q.unreplicated.Add(1)
-			q.replicasAt.Store(0) // is there still one?
 			return v, ErrUnreplicated
 		}
 		return v, failed(what, err)
@@ -216,16 +219,18 @@ func (q *Queue) runSafe(ctx context.Context, s *redis.Script, what string, keys 
 	return nil, &review.Error{Kind: review.Broken, Text: "Redis does not keep the script " + what}
 }
 
-// replicated reports whether the master has a replica; it asks now and then.
+// replicated reports whether the master has a replica, or had one lately; it
+// asks now and then.
 func (q *Queue) replicated(ctx context.Context, c *redis.Client) bool {
 	now := time.Now().UnixMilli()
 	if last := q.replicasAt.Load(); now-last >= replicaCheck.Milliseconds() && q.replicasAt.CompareAndSwap(last, now) {
 		text, err := c.Info(ctx, "replication").Result()
-		if err == nil {
-			q.replicas.Store(strings.Contains(text, "state=online"))
+		if err == nil && strings.Contains(text, "state=online") {
+			q.replicaSeen.Store(now)
 		}
 	}
-	return q.replicas.Load()
+	seen := q.replicaSeen.Load()
+	return seen > 0 && now-seen < replicaMissed.Milliseconds()
 }
 
 // ServerInfo is what an operator wants to know of the Redis behind the queue.
