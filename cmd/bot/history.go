@@ -87,7 +87,7 @@ func (k historyCmd) Run(a *app) error {
 	}
 	defer func() { _ = done() }()
 	w := bufio.NewWriter(a.out)
-	defer w.Flush()
+	defer func() { _ = w.Flush() }()
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	sheet := csv.NewWriter(w)
 	if k.CSV {

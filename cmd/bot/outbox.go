@@ -80,7 +80,7 @@ type letter struct {
 func letterOf(l bot.Letter) letter {
 	out := letter{Key: l.Key, State: state(l), Route: l.Route, Project: l.Project, TraceID: l.TraceID, SpanID: l.SpanID, OnTrace: l.OnTrace,
 		Name: l.Name, Identifier: l.Reviewer.Identifier(), Reviewer: l.Reviewer.Name, Label: l.Label, Score: l.Score, Explanation: l.Explanation,
-		Withdrawn: l.Withdrawn, ClickedAt: l.Judgement.At.UTC(), Tries: l.Tries, Why: l.Why}
+		Withdrawn: l.Withdrawn, ClickedAt: l.At.UTC(), Tries: l.Tries, Why: l.Why}
 	if !l.Due.IsZero() {
 		due := l.Due.UTC()
 		out.Due = &due
@@ -154,7 +154,7 @@ func (k outboxListCmd) Run(a *app) error {
 		return err
 	}
 	w := bufio.NewWriter(a.out)
-	defer w.Flush()
+	defer func() { _ = w.Flush() }()
 	table := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	shown, dead := 0, 0
 	for _, l := range list {
@@ -178,7 +178,7 @@ func (k outboxListCmd) Run(a *app) error {
 		if !l.Dead && l.Tries > 0 {
 			why = fmt.Sprintf("tried %d times, next %s", l.Tries, l.Due.Local().Format(time.TimeOnly))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", state(l), l.Judgement.At.Local().Format(time.DateTime), cmp.Or(l.Reviewer.Name, l.Reviewer.ID), said(l.Answer, l.Withdrawn), why, l.Key)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", state(l), l.At.Local().Format(time.DateTime), cmp.Or(l.Reviewer.Name, l.Reviewer.ID), said(l.Answer, l.Withdrawn), why, l.Key)
 	}
 	if k.JSON {
 		return nil

@@ -310,7 +310,11 @@ func TestBubble_OneCardEach_AndTheLastWordCounts(t *testing.T) {
 		b := newBubble(t, 4, phoenixd.Options{}, slackd.Options{})
 		defer b.end()
 		r := b.start()
-		b.live(60, func(step int) {
+		steps := 60
+		if raceEnabled {
+			steps = 30
+		}
+		b.live(steps, func(step int) {
 			switch step % 20 {
 			case 7:
 				b.slack.Disconnect("refresh_requested")
@@ -324,7 +328,7 @@ func TestBubble_OneCardEach_AndTheLastWordCounts(t *testing.T) {
 		if err := r.end(); err != nil {
 			t.Error(err)
 		}
-		b.none(55, 45)
+		b.none(steps-5, steps*3/4)
 	})
 }
 

@@ -179,7 +179,7 @@ func (b *Bot) settleOvertaken(ctx context.Context, e queue.Entry, h phoenix.Held
 	later := review.Vote{Reviewer: e.Reviewer.ID, Name: e.Name, OnTrace: e.OnTrace, Rubric: h.Rubric, Label: h.Label, Score: h.Score,
 		Words: h.Words(), At: h.Clicked.Truncate(time.Millisecond), Delivery: review.Stored}
 	_, err := b.queue.Change(ctx, e.Route, e.TraceID, func(t *review.Thread) (queue.Step, error) {
-		s := queue.Step{Done: []queue.Entry{e}, Tell: []queue.Event{{What: queue.Changed, Key: e.Key, At: e.Judgement.At, Why: "a later word went straight to Phoenix"}}}
+		s := queue.Step{Done: []queue.Entry{e}, Tell: []queue.Event{{What: queue.Changed, Key: e.Key, At: e.At, Why: "a later word went straight to Phoenix"}}}
 		if t.Confirm(e.Judgement, "") {
 			var before []review.Vote
 			if c := t.Card(e.SpanID); c != nil {

@@ -71,7 +71,7 @@ func (b *Bot) replay(ctx context.Context, l Letter) error {
 func (b *Bot) discard(ctx context.Context, l Letter, why string) error {
 	_, err := b.queue.Change(ctx, l.Route, l.TraceID, func(t *review.Thread) (queue.Step, error) {
 		if c := t.Card(l.SpanID); c != nil {
-			if v := c.Find(l.Reviewer.ID, l.Name, l.OnTrace); v != nil && v.Delivery == review.Failed && v.At.Equal(l.Judgement.At) {
+			if v := c.Find(l.Reviewer.ID, l.Name, l.OnTrace); v != nil && v.Delivery == review.Failed && v.At.Equal(l.At) {
 				t.Follow(l.SpanID, slices.Clone(c.Votes), review.Difference{Missing: []review.Vote{*v}}, l.Given)
 			}
 		}
@@ -108,7 +108,7 @@ func (o *Outbox) List(ctx context.Context) ([]Letter, error) {
 		}
 		out = append(out, l)
 	}
-	slices.SortFunc(out, func(a, b Letter) int { return a.Judgement.At.Compare(b.Judgement.At) })
+	slices.SortFunc(out, func(a, b Letter) int { return a.At.Compare(b.At) })
 	return out, nil
 }
 

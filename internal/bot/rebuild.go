@@ -46,7 +46,7 @@ func (r *route) known(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
-	since := time.Time{}
+	var since time.Time
 	switch {
 	case !ok:
 		if since, err = r.window(ctx); err != nil {

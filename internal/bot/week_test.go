@@ -262,7 +262,7 @@ func (w *week) somethingBreaks() (mend func()) {
 			i := w.dice.IntN(len(w.bots))
 			w.bots[i].pull()
 			w.bots = slices.Delete(w.bots, i, i+1)
-			w.bubble.start()
+			w.start()
 		}),
 	}
 	return all[w.dice.IntN(len(all))]()

@@ -37,7 +37,7 @@ type Config struct {
 		Public   string // base of links; the endpoint where nothing else is said
 		APIKey   Secret
 		Headers  map[string]Secret
-		TLS      *tls.Config // nil: as usual
+		TLS      *tls.Config `json:"-"` // nil: as usual
 	}
 	Slack struct {
 		BotToken      Secret
@@ -47,7 +47,7 @@ type Config struct {
 	}
 	Redis struct {
 		URL Secret
-		TLS *tls.Config // nil: as usual
+		TLS *tls.Config `json:"-"` // nil: as usual
 	}
 	StandIns  StandIns
 	Data      string // folder of what the embedded queue keeps; "" = there is no home to put it

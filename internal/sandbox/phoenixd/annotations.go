@@ -67,14 +67,6 @@ func number(f *float64) *float {
 	return &n
 }
 
-// targetID is the OpenTelemetry id of what the annotation is of.
-func (a *annotation) targetID() string {
-	if a.span != nil {
-		return a.span.id
-	}
-	return a.trace.id
-}
-
 // holds reports whether the store has that target in the project.
 func (t target) holds(st *store, p *project, id string) bool {
 	tr := st.traceByID[id]
