@@ -229,7 +229,7 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		dels = append(dels, q.key.said(j))
 	}
 	for _, d := range s.Done {
-		e.Done = append(e.Done, [3]any{d.Key, d.Turn, millis(d.Judgement.At)})
+		e.Done = append(e.Done, [3]any{d.Key, d.Turn, millis(d.At)})
 	}
 	for _, d := range s.Bury {
 		b, err := encodeDead(d)
