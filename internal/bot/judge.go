@@ -14,11 +14,19 @@ import (
 
 // Budgets of a click, from its receipt: Slack waits three seconds. When Redis
 // has not taken it in its time, Phoenix has until directBudget; then the person
-// is told.
+// is told. A click that had to wait for its turn gets budgetLeast of each all the
+// same: with many people at once, giving up on a Redis that was never asked would
+// only move the crowd to Phoenix.
 const (
 	redisBudget  = 400 * time.Millisecond
 	directBudget = 1900 * time.Millisecond
+	budgetLeast  = 250 * time.Millisecond
 )
+
+// within is the context of a step of a click.
+func within(ctx context.Context, received time.Time, budget time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, max(time.Until(received.Add(budget)), budgetLeast))
+}
 
 // handle says what each button and form means.
 func (b *Bot) handle() {
@@ -40,7 +48,7 @@ func (b *Bot) handle() {
 // thumb stores a 👍 or 👎. It only talks to Redis, so it answers in
 // milliseconds with Phoenix down; deliver.go carries the judgement on.
 func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
-	rctx, cancel := context.WithDeadline(ctx, c.Received.Add(redisBudget))
+	rctx, cancel := within(ctx, c.Received, redisBudget)
 	rubric, ok, err := b.rubrics.get(rctx, c.Rubric)
 	cancel()
 	if err != nil && review.KindOf(err) != review.Down && review.KindOf(err) != review.Unsure {
@@ -69,7 +77,7 @@ func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]st
 	if err := b.mayJudge(ctx, s.Ref, s.Reviewer.ID); err != nil {
 		return nil, err
 	}
-	rctx, cancel := context.WithDeadline(ctx, s.Received.Add(redisBudget))
+	rctx, cancel := within(ctx, s.Received, redisBudget)
 	rubric, ok, err := b.asked(rctx, s.Rubric, s.Ref.Route)
 	cancel()
 	if err != nil {
@@ -131,7 +139,7 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 		return s, nil
 	}
 	fault("click.received")
-	rctx, cancel := context.WithDeadline(ctx, received.Add(redisBudget))
+	rctx, cancel := within(ctx, received, redisBudget)
 	_, err := b.queue.Change(rctx, j.Route, j.TraceID, judge)
 	cancel()
 	fault("click.kept")
@@ -197,7 +205,7 @@ func (b *Bot) keepDirect(ctx context.Context, j review.Judgement, received time.
 
 // annotateNow writes a judgement to Phoenix while its reviewer waits.
 func (b *Bot) annotateNow(ctx context.Context, j review.Judgement, received time.Time) error {
-	ctx, cancel := context.WithDeadline(ctx, received.Add(directBudget))
+	ctx, cancel := within(ctx, received, directBudget)
 	defer cancel()
 	return b.phoenix.Annotate(ctx, []phoenix.Annotation{b.annotation(j, j.Reviewer.Name)})
 }
