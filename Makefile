@@ -69,6 +69,7 @@ test-old: deps
 # The long variants of what make test does in short: SPANBOT_KILLS kills in each
 # test that kills at random moments. A failure prints the seed.
 soak: deps
+	SPANBOT_DAYS=$${SPANBOT_DAYS:-7} SPANBOT_SEEDS=$${SPANBOT_SEEDS:-50} go test -timeout 12h -count=1 -v -run TestWeek ./internal/bot
 	SPANBOT_KILLS=$${SPANBOT_KILLS:-200} go test -timeout 120m -count=1 -v -run 'TestKill_AtRandomMoments|TestReplicas_' ./e2e
 
 # Every fuzz target, each for FUZZTIME; FUZZ=slackui chooses some.
