@@ -168,7 +168,7 @@ func load(l *lab) {
 	c := &clicker{url: "http://" + s.listen + "/slack/interactive", client: &http.Client{Timeout: 10 * time.Second,
 		Transport: &http.Transport{MaxIdleConnsPerHost: loadReviewers}}}
 	client := redis.NewClient(&redis.Options{Addr: s.redis.Addr, PoolSize: loadReviewers})
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	one := redis.NewScript(`redis.call('SET', KEYS[1], ARGV[1], 'PX', 7776000000) return 1`)
 	value := strings.Repeat("x", 700) // a thread with a vote, and its judgement
 
@@ -177,7 +177,7 @@ func load(l *lab) {
 	said := map[key]string{}
 	var mu sync.Mutex
 	turn := make([]atomic.Int64, loadReviewers)
-	var acks, scripts []time.Duration
+	var acks []time.Duration
 	var clicking, scripting time.Duration
 	failed := 0
 	began := time.Now()
@@ -195,12 +195,12 @@ func load(l *lab) {
 			return took, err
 		})
 		acks, clicking, failed = append(acks, each...), clicking+all, failed+bad
-		each, all, _ = inFlight(n, loadReviewers, func(i, _ int) (time.Duration, error) {
+		_, all, _ = inFlight(n, loadReviewers, func(i, _ int) (time.Duration, error) {
 			start := time.Now()
 			err := one.Run(context.Background(), client, []string{fmt.Sprintf("bench:%d:%d", round, i)}, value).Err()
 			return time.Since(start), err
 		})
-		scripts, scripting = append(scripts, each...), scripting+all
+		scripting += all
 	}
 	rate, bareRate := float64(loadClicks-failed)/clicking.Seconds(), float64(loadClicks)/scripting.Seconds()
 	p99 := quantile(acks, .99)
@@ -290,7 +290,7 @@ func (s *stage) metric(name string) float64 {
 // rubricHash is the hash of the rubric that the bot asks, as its buttons say it.
 func (s *stage) rubricHash() string {
 	c := redis.NewClient(&redis.Options{Addr: s.redis.Addr})
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	for range 200 {
 		keys, _ := c.Keys(context.Background(), "*:rubric:*").Result()
 		if len(keys) > 0 {

@@ -25,7 +25,7 @@ func (c configInitCmd) Run(a *app) error {
 		_, err := a.out.Write(config.Example)
 		return err
 	}
-	f, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(c.Output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // a template that a team shares; it holds no secret
 	if errors.Is(err, fs.ErrExist) {
 		return usage("%s exists and is left as it is; name another file with --output", c.Output)
 	}

@@ -129,7 +129,7 @@ func (t tracesCmd) send(a *app, px *phoenix.Client, target string) (sent, spans,
 	ids := rand.NewChaCha8(seed)
 	list := recorded.Traces()
 	total = cmp.Or(t.Count, len(list))
-	ends := t.ends(total, rand.New(ids))
+	ends := t.ends(total, rand.New(ids)) //nolint:gosec // times of examples, which --seed repeats
 	for i := range total {
 		if i > 0 && !sleep(a.ctx, t.Every) {
 			break // the person has enough

@@ -183,7 +183,7 @@ func Sections() []Section {
 
 // refused are keys that people write into the file and that only the
 // environment may hold: the file is shared and checked in.
-var refused = map[string]string{
+var refused = map[string]string{ //nolint:gosec // names of settings, no secrets
 	"phoenix.api_key":        "PHOENIX_API_KEY",
 	"phoenix.key":            "PHOENIX_API_KEY",
 	"phoenix.headers":        "PHOENIX_CLIENT_HEADERS",

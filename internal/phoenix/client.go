@@ -178,7 +178,7 @@ func (c *Client) do(ctx context.Context, r request, decode func(io.Reader) error
 			return err
 		}
 		if r.method == http.MethodGet {
-			pause(ctx, time.Duration(50+rand.IntN(100*(try+1)))*time.Millisecond)
+			pause(ctx, time.Duration(50+rand.IntN(100*(try+1)))*time.Millisecond) //nolint:gosec // spreads retries; nobody gains by guessing
 		}
 	}
 }

@@ -231,7 +231,7 @@ func (r *reader) count() int {
 		r.bad, r.b = true, nil
 		return 0
 	}
-	return int(n)
+	return int(n) //nolint:gosec // at most len(r.b)
 }
 
 func pick[T any](r *reader, list []T) (v T) {
