@@ -170,8 +170,10 @@ func (q *Queue) run(ctx context.Context, s *redis.Script, what string, keys []st
 const (
 	// replicaPatience is how long a judgement waits for a replica to have it.
 	replicaPatience = 100 * time.Millisecond
-	// replicaCheck is how often it is asked whether there is a replica.
+	// replicaCheck is how often it is asked whether the replica is still there, and
+	// replicaLook whether there is one by now.
 	replicaCheck = 15 * time.Second
+	replicaLook  = time.Second
 	// replicaMissed is how long one is waited for that was there: a master whose
 	// replica was given its place does not know that it is none any more, takes
 	// writes for some seconds, and throws them away.
@@ -222,8 +224,11 @@ func (q *Queue) runSafe(ctx context.Context, s *redis.Script, what string, keys 
 // replicated reports whether the master has a replica, or had one lately; it
 // asks now and then.
 func (q *Queue) replicated(ctx context.Context, c *redis.Client) bool {
-	now := time.Now().UnixMilli()
-	if last := q.replicasAt.Load(); now-last >= replicaCheck.Milliseconds() && q.replicasAt.CompareAndSwap(last, now) {
+	now, every := time.Now().UnixMilli(), replicaCheck
+	if q.replicaSeen.Load() == 0 {
+		every = replicaLook
+	}
+	if last := q.replicasAt.Load(); now-last >= every.Milliseconds() && q.replicasAt.CompareAndSwap(last, now) {
 		text, err := c.Info(ctx, "replication").Result()
 		if err == nil && strings.Contains(text, "state=online") {
 			q.replicaSeen.Store(now)

@@ -134,10 +134,13 @@ func sentinels(t *testing.T) (master *rig.RedisServer, sentinel string, q *Queue
 	defer c.Close()
 	r := redis.NewClient(&redis.Options{Addr: replica.Addr})
 	defer r.Close()
+	m := redis.NewClient(&redis.Options{Addr: master.Addr})
+	defer m.Close()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		list, err := c.Replicas(t.Context(), "mymaster").Result()
 		info, _ := r.Info(t.Context(), "replication").Result()
-		if err == nil && len(list) == 1 && strings.Contains(info, "master_link_status:up") {
+		seen, _ := m.Info(t.Context(), "replication").Result()
+		if err == nil && len(list) == 1 && strings.Contains(info, "master_link_status:up") && strings.Contains(seen, "state=online") {
 			break
 		}
 		if time.Now().After(end) {

@@ -3,6 +3,7 @@ package slackui
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,11 @@ func TestFound_ACardIsReadBackAsItWasDrawn(t *testing.T) {
 			t.Fatalf("read back %v %+v; drawn %+v", ok, got, c)
 		}
 		// Long labels may push votes out of the ids; those that are there are true.
-		for i, v := range got.Waiting {
+		for _, v := range got.Waiting {
+			i := slices.IndexFunc(want, func(w review.Vote) bool { return w.Reviewer == v.Reviewer })
+			if i < 0 {
+				t.Fatalf("read back %+v, which was not drawn", v)
+			}
 			w := want[i]
 			if v.Reviewer != w.Reviewer || v.Label != w.Label || *v.Score != *w.Score || !v.At.Equal(w.At) || v.OnTrace != w.OnTrace || v.Withdrawn != w.Withdrawn || (v.Words != "" && v.Words != w.Words) {
 				t.Errorf("read back %+v; drawn %+v", v, w)
