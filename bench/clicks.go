@@ -45,21 +45,15 @@ func newStageAt(l *lab, px *rig.PhoenixServer, project string, perMinute map[str
 	}
 	s.listen = free.Addr().String()
 	free.Close()
-	s.cmd = botCommand(l,
+	s.cmd = exec.Command(l.bot)
+	s.cmd.Env = append(os.Environ(),
 		"PHOENIX_ENDPOINT="+s.phoenix.URL, "PHOENIX_PROJECT="+project, "PHOENIX_PUBLIC_URL=https://phoenix.example.com",
 		"REDIS_URL="+s.redis.URL, "SLACK_BOT_TOKEN="+rig.BotToken, "SLACK_APP_TOKEN="+rig.AppToken, "SLACK_API_URL="+s.slack.APIURL,
 		"SLACK_CHANNEL="+rig.Reviews, "SPANBOT_SCHEDULE=@every 1s", "SPANBOT_MAX_OPEN=0", "SPANBOT_LISTEN="+s.listen, "SPANBOT_LOG_LEVEL=error")
 	s.cmd.Env = append(s.cmd.Env, env...)
+	s.cmd.Stderr = os.Stderr
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return s
-}
-
-// botCommand is the bot with these settings, which ends with us.
-func botCommand(l *lab, env ...string) *exec.Cmd {
-	c := exec.Command(l.bot)
-	c.Env = append(os.Environ(), env...)
-	c.Stderr = os.Stderr
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return c
 }
 
 // newCommand is the same command, not started yet.

@@ -55,11 +55,11 @@ var groups = []struct {
 	name string
 	run  func(*lab)
 }{
-	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos}, {"load", load},
+	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos},
 }
 
 func main() {
-	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo or load")
+	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size or demo")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
 	flag.Parse()
 	if *out == "" && *only == "" {
