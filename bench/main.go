@@ -3,6 +3,7 @@
 //
 //	go run ./bench            # all; writes docs/benchmarks.md
 //	go run ./bench -only poll # one group; writes nothing, or with -o a table of its own
+//	go run ./bench -only load -small // to try a group out
 //
 // Speed is promised as a ratio of two things measured in one run, in turns, so
 // that a slow or busy machine slows both. Nothing here is a test: make test
@@ -36,6 +37,7 @@ type lab struct {
 	bot     string // the built binary
 	results []result
 	redis   string
+	small   bool // to try a group out: what it says then is no figure
 }
 
 func (l *lab) report(holds bool, promise, measured string, args ...any) {
@@ -56,11 +58,13 @@ var groups = []struct {
 	run  func(*lab)
 }{
 	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos},
+	{"load", loads},
 }
 
 func main() {
-	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size or demo")
+	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo or load")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
+	small := flag.Bool("small", false, "try the groups that take long with small sizes")
 	flag.Parse()
 	if *out == "" && *only == "" {
 		*out = "docs/benchmarks.md"
@@ -75,7 +79,7 @@ func main() {
 		}
 		fmt.Printf("== %s\n", g.name)
 		err := rig.Program(func(tb rig.TB) {
-			l := &lab{TB: tb, bot: buildBot(tb)}
+			l := &lab{TB: tb, bot: buildBot(tb), small: *small}
 			g.run(l)
 			results = append(results, l.results...)
 			if l.redis != "" {
