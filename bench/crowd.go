@@ -34,6 +34,8 @@ type crowd struct {
 	posts   map[string][]time.Time // channel → when a message was accepted
 	updates map[string][]time.Time // channel and ts → when an update was accepted
 	limited int                    // answers of 429
+	told    map[string]string      // click → the words that its reviewer got: it was not accepted
+	base    string                 // where the bot reaches us
 }
 
 // crowdRoute is one route of a crowd: a project, a channel of its own.
@@ -45,8 +47,8 @@ type card struct {
 	message           map[string]any
 }
 
-func newCrowd(l *lab, phoenix string, redis *rig.RedisServer, routes []crowdRoute, o slackd.Options) *crowd {
-	c := &crowd{posts: map[string][]time.Time{}, updates: map[string][]time.Time{},
+func newCrowd(l *lab, phoenix string, redis *rig.RedisServer, routes []crowdRoute, o slackd.Options, defaults ...string) *crowd {
+	c := &crowd{posts: map[string][]time.Time{}, updates: map[string][]time.Time{}, told: map[string]string{},
 		client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: 512}}}
 	for _, r := range routes {
 		o.Channels = append(o.Channels, r.name)
@@ -54,7 +56,10 @@ func newCrowd(l *lab, phoenix string, redis *rig.RedisServer, routes []crowdRout
 	c.local = slackd.New(o)
 	l.Cleanup(c.local.Close)
 	var file strings.Builder
-	file.WriteString("defaults:\n  schedule: \"@every 5s\"\n  max_open: 0\nroutes:\n")
+	if defaults == nil {
+		defaults = []string{`schedule: "@every 5s"`, "max_open: 0"}
+	}
+	fmt.Fprintf(&file, "defaults:\n  %s\nroutes:\n", strings.Join(defaults, "\n  "))
 	for _, r := range routes {
 		id := c.local.Channel(r.name)
 		c.channels = append(c.channels, id)
@@ -69,15 +74,29 @@ func newCrowd(l *lab, phoenix string, redis *rig.RedisServer, routes []crowdRout
 	if err := os.WriteFile(config, []byte(file.String()), 0o600); err != nil {
 		l.Fatalf("%v", err)
 	}
+	c.base = serve(l, c)
 	s := &stage{l: l, redis: redis, listen: freeAddress(l)}
 	l.redis = redis.Name
 	s.cmd = exec.Command(l.bot)
 	s.cmd.Env = append(os.Environ(), "SPANBOT_CONFIG="+config,
 		"PHOENIX_ENDPOINT="+phoenix, "PHOENIX_PUBLIC_URL=https://phoenix.example.com", "REDIS_URL="+redis.URL,
-		"SLACK_BOT_TOKEN="+c.local.BotToken(), "SLACK_SIGNING_SECRET="+c.local.SigningSecret(), "SLACK_API_URL="+serve(l, c)+"/api/",
+		"SLACK_BOT_TOKEN="+c.local.BotToken(), "SLACK_SIGNING_SECRET="+c.local.SigningSecret(), "SLACK_API_URL="+c.base+"/api/",
 		"SPANBOT_LISTEN="+s.listen, "SPANBOT_LOG_LEVEL=error")
-	s.cmd.Stderr = os.Stderr
+	// Under load a word for each click would be more than anyone reads: the end
+	// of it is told when the group ends.
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	l.Cleanup(func() {
+		b, _ := os.ReadFile(log.Name())
+		log.Close()
+		if lines := bytes.Split(bytes.TrimSpace(b), []byte("\n")); len(b) > 0 {
+			l.Logf("the bot logged %d errors, the last: %.600s", len(lines), lines[len(lines)-1])
+		}
+	})
 	c.stage = s
 	return c
 }
@@ -126,6 +145,13 @@ func (n *noted) WriteHeader(status int) {
 // ServeHTTP is the way from the bot to the workspace. It notes what was posted
 // and drawn, and what was refused for its pace.
 func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if id, is := strings.CutPrefix(r.URL.Path, "/told/"); is {
+		words, _ := io.ReadAll(r.Body)
+		c.mu.Lock()
+		c.told[id] = string(words)
+		c.mu.Unlock()
+		return
+	}
 	method := strings.TrimPrefix(r.URL.Path, "/api/")
 	if method != "chat.postMessage" && method != "chat.update" {
 		n := &noted{ResponseWriter: w, status: http.StatusOK}
@@ -192,7 +218,7 @@ func (c *crowd) posted(n int, limit time.Duration) []card {
 
 // click is what Slack sends for a tap on 👍 or 👎, signed: the body of the
 // request, and its signature.
-type click struct{ body, stamp, signature string }
+type click struct{ id, body, stamp, signature string }
 
 func (c *crowd) click(m card, who slackd.Person, up bool) click {
 	action := "down"
@@ -206,6 +232,7 @@ func (c *crowd) click(m card, who slackd.Person, up bool) click {
 	if !ok {
 		c.l.Fatalf("no %s on the card %s", action, m.span)
 	}
+	id := rig.SpanID()
 	stamp := strconv.FormatInt(time.Now().Unix(), 10)
 	tapped["action_ts"] = stamp + ".000100"
 	payload, err := json.Marshal(map[string]any{
@@ -215,17 +242,17 @@ func (c *crowd) click(m card, who slackd.Person, up bool) click {
 		"container":    map[string]any{"type": "message", "message_ts": m.ts, "channel_id": m.channel, "is_ephemeral": false},
 		"message":      m.message,
 		"state":        map[string]any{"values": map[string]any{}},
-		"response_url": "http://127.0.0.1:1/none", "actions": []any{tapped},
+		"response_url": c.base + "/told/" + id, "actions": []any{tapped},
 	})
 	if err != nil {
 		c.l.Fatalf("%v", err)
 	}
 	body := url.Values{"payload": {string(payload)}}.Encode()
-	return click{body, stamp, slackcall.Sign(c.local.SigningSecret(), stamp, body)}
+	return click{id, body, stamp, slackcall.Sign(c.local.SigningSecret(), stamp, body)}
 }
 
-// send sends a click and returns how long its ack took. An ack with words in it
-// is a refusal.
+// send sends a click and returns how long its ack took. Whether it was refused is
+// told beside that, by its response_url.
 func (c *crowd) send(k click) (time.Duration, error) {
 	began := time.Now()
 	r, err := http.NewRequest(http.MethodPost, "http://"+c.listen+"/slack/interactive", strings.NewReader(k.body))

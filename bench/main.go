@@ -58,11 +58,11 @@ var groups = []struct {
 	run  func(*lab)
 }{
 	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos},
-	{"load", loads},
+	{"load", loads}, {"channels", channels}, {"tracked", trackeds},
 }
 
 func main() {
-	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo or load")
+	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo, load, channels or tracked")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
 	small := flag.Bool("small", false, "try the groups that take long with small sizes")
 	flag.Parse()

@@ -1,6 +1,11 @@
 package phoenixd
 
-import "maps"
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"time"
+)
 
 // What people and operators do to a Phoenix behind Spanbot's back, for tests;
 // nothing of it is reachable by HTTP.
@@ -43,6 +48,30 @@ func (s *Server) annotationOf(spanID, identifier string) *annotation {
 		}
 	}
 	return nil
+}
+
+// Fill puts n root spans of the same content into the project of that name, each
+// in a trace of its own, as if they had ended evenly over a time up to now. They
+// share their content in memory, so that a million of them fit; Options.Keep must
+// leave room.
+func (s *Server) Fill(projectName string, n int, over time.Duration, attributes map[string]any) {
+	like := span{name: "ChatCompletion", kind: "LLM", filterKind: "LLM", status: "OK", events: []event{}}
+	with := maps.Clone(attributes)
+	with["openinference.span.kind"] = like.kind
+	like.attributes = nest(normal(with).(map[string]any))
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range n {
+		one := like
+		one.id = fmt.Sprintf("%016x", rand.Uint64())
+		one.end = now.Add(-over + over*time.Duration(i+1)/time.Duration(n))
+		one.start = one.end.Add(-time.Second)
+		s.store.insert(projectName, fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()), &one)
+	}
+	s.store.bound(s.keep)
+	s.settle()
+	s.changed()
 }
 
 // Backup is a copy of all that is stored; the returned function puts it back in

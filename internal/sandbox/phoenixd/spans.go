@@ -120,7 +120,7 @@ func (s *Server) getSpans(c *call) answer {
 			return inText(http.StatusUnprocessableEntity, "Invalid cursor")
 		}
 	}
-	found := s.store.spansOf(p, order, keep, limit+1)
+	found := s.store.named(q).spansOf(p, order, keep, limit+1)
 	var following *string
 	if len(found) > limit {
 		next := order.cursor(found[limit])
@@ -133,14 +133,50 @@ func (s *Server) getSpans(c *call) answer {
 	return inJSON(http.StatusOK, page{list, following})
 }
 
-// spansOf lists at most limit spans of the project.
+// named is the store cut down to the spans that a query names by their own id or
+// their trace's, for what is listed of them alone: these are looked up.
+func (st *store) named(q params) *store {
+	traces, ids := q.q["trace_id"], q.q["span_id"]
+	if len(traces)+len(ids) == 0 {
+		return st
+	}
+	var only []*span
+	for _, id := range ids {
+		if s := st.spanByID[id]; s != nil {
+			only = append(only, s)
+		}
+	}
+	if len(ids) == 0 {
+		for _, id := range traces {
+			if t := st.traceByID[id]; t != nil {
+				only = append(only, t.spans...)
+			}
+		}
+	}
+	slices.SortFunc(only, func(a, b *span) int { return cmp.Compare(a.row, b.row) })
+	return &store{spans: slices.Compact(only)}
+}
+
+// spansOf lists at most limit spans of the project. In the order of rows it
+// begins where the page does: a huge project costs no more than a small one.
 func (st *store) spansOf(p *project, o spanOrder, keep []spanFilter, limit int) []*span {
-	all := st.spans
-	if o.byStart {
+	all, first := st.spans, 0
+	switch {
+	case o.byStart:
 		all = slices.SortedFunc(slices.Values(all), spanOrder{byStart: true, up: true}.compare)
+	case o.from != nil:
+		i, found := slices.BinarySearchFunc(all, o.from.row, func(s *span, row int64) int { return cmp.Compare(s.row, row) })
+		if o.up {
+			first = i
+		} else {
+			if found {
+				i++
+			}
+			first = len(all) - i
+		}
 	}
 	var out []*span
-	for i := range all {
+	for i := first; i < len(all); i++ {
 		s := all[i]
 		if !o.up {
 			s = all[len(all)-1-i]
