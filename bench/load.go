@@ -117,8 +117,8 @@ type loadRun struct {
 
 	mu      sync.Mutex
 	refused int
-	said    map[string]map[string]word   // span → reviewer → what they said last
-	first   map[string]time.Time         // channel and ts → the ack of the first click that no drawing follows yet
+	said    map[string]map[string]word // span → reviewer → what they said last
+	first   map[string]time.Time       // channel and ts → the ack of the first click that no drawing follows yet
 }
 
 func newLoadRun(c *crowd, cards []card, people []slackd.Person) *loadRun {
