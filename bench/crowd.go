@@ -57,7 +57,7 @@ func newCrowd(l *lab, phoenix string, redis *rig.RedisServer, routes []crowdRout
 	l.Cleanup(c.local.Close)
 	var file strings.Builder
 	if defaults == nil {
-		defaults = []string{`schedule: "@every 5s"`, "max_open: 0"}
+		defaults = []string{`schedule: "@every 30s"`, "max_open: 0"}
 	}
 	fmt.Fprintf(&file, "defaults:\n  %s\nroutes:\n", strings.Join(defaults, "\n  "))
 	for _, r := range routes {

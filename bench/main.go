@@ -58,14 +58,19 @@ var groups = []struct {
 	run  func(*lab)
 }{
 	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos},
-	{"load", loads}, {"channels", channels}, {"tracked", trackeds},
+	{"load", loads}, {"channels", channels}, {"tracked", trackeds}, {"million", millions},
 }
 
 func main() {
-	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo, load, channels or tracked")
+	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo, load, channels, tracked or million")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
 	small := flag.Bool("small", false, "try the groups that take long with small sizes")
+	phoenix := flag.Int("phoenix", 0, "for the group million itself: be a stand-in Phoenix with so many spans")
 	flag.Parse()
+	if *phoenix > 0 {
+		fmt.Println(servePhoenix(*phoenix))
+		os.Exit(1)
+	}
 	if *out == "" && *only == "" {
 		*out = "docs/benchmarks.md"
 	}
