@@ -253,9 +253,9 @@ func (c *crowd) click(m card, who slackd.Person, up bool) click {
 
 // send sends a click and returns how long its ack took. Whether it was refused is
 // told beside that, by its response_url.
-func (c *crowd) send(k click) (time.Duration, error) {
+func (c *crowd) send(to string, k click) (time.Duration, error) {
 	began := time.Now()
-	r, err := http.NewRequest(http.MethodPost, "http://"+c.listen+"/slack/interactive", strings.NewReader(k.body))
+	r, err := http.NewRequest(http.MethodPost, "http://"+to+"/slack/interactive", strings.NewReader(k.body))
 	if err != nil {
 		return 0, err
 	}

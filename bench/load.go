@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -70,19 +71,21 @@ func loads(l *lab) {
 	size := int(written(l, db)-before) / len(people)
 	each := clicks/loadReviewers - 1
 	acks := first
-	var clicking, writing time.Duration
+	var clicking, writing, serving time.Duration
+	floor := newFloor(l, db, size)
 	for i := range loadRounds {
 		from, to := 1+i*each/loadRounds, 1+(i+1)*each/loadRounds
 		began := time.Now()
 		acks = append(acks, run.round(from, to)...)
 		clicking += time.Since(began)
 		writing += bareScripts(l, db, size, (to-from)*loadReviewers)
+		serving += floor.run(c, cards[0], people[0], to-from)
 	}
 	run.settle()
 	counted := float64(each * loadReviewers)
 	accepted, bare := (counted-float64(run.refused))/clicking.Seconds(), counted/writing.Seconds()
 	l.report(accepted >= .5*bare, fmt.Sprintf("%d clicks of %d reviewers on %d cards, %d in flight: accepted at ≥ 0.5 × the rate of a Lua script with one write of the same size", clicks, loadReviewers, len(cards), loadReviewers),
-		"%.0f/s against %.0f/s of %d B: %.2f ×", accepted, bare, size, accepted/bare)
+		"%.0f/s against %.0f/s of %d B: %.2f × (an HTTP handler that reads a click and does nothing but that script: %.0f/s)", accepted, bare, size, accepted/bare, counted/serving.Seconds())
 	l.report(quantile(acks, .99) <= 250*time.Millisecond, "the same: click → ack, p99 ≤ 250 ms", "p50 %s, p99 %s, longest %s (n = %d)",
 		ms(median(acks)), ms(quantile(acks, .99)), ms(quantile(acks, 1)), len(acks))
 
@@ -143,7 +146,7 @@ func (r *loadRun) round(from, to int) []time.Duration {
 	for p, who := range r.people {
 		wg.Go(func() {
 			for k, order := range orders[p] {
-				took, err := r.c.send(order)
+				took, err := r.c.send(r.c.listen, order)
 				m, label := at(p, from+k), "incorrect"
 				if up(p, from+k) {
 					label = "correct"
@@ -300,6 +303,41 @@ func bareScripts(l *lab, db *redis.Client, size, n int) time.Duration {
 			for i := w; i < n; i += loadReviewers {
 				if err := oneWrite.Run(context.Background(), db, []string{fmt.Sprintf("bench:%d", i)}, value).Err(); err != nil {
 					l.Errorf("%v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(began)
+}
+
+// floor is an HTTP server that takes clicks and runs the script: what the way
+// through HTTP alone costs.
+type floor struct{ address string }
+
+func newFloor(l *lab, db *redis.Client, size int) floor {
+	value := strings.Repeat("x", size)
+	var n atomic.Int64
+	at := serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if err := oneWrite.Run(r.Context(), db, []string{fmt.Sprintf("bench:%d", n.Add(1))}, value).Err(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	}))
+	return floor{strings.TrimPrefix(at, "http://")}
+}
+
+// run sends each reviewer's clicks there and returns how long that took.
+func (f floor) run(c *crowd, m card, who slackd.Person, each int) time.Duration {
+	k := c.click(m, who, true)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for range loadReviewers {
+		wg.Go(func() {
+			for range each {
+				if _, err := c.send(f.address, k); err != nil {
+					c.l.Errorf("%v", err)
 					return
 				}
 			}

@@ -62,7 +62,7 @@ var groups = []struct {
 }
 
 func main() {
-	only := flag.String("only", "", "one group: clicks, redraw, poll, preview, size, demo, load, channels, tracked or million")
+	only := flag.String("only", "", "groups, with commas between them: clicks, redraw, poll, preview, size, demo, load, channels, tracked, million")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
 	small := flag.Bool("small", false, "try the groups that take long with small sizes")
 	phoenix := flag.Int("phoenix", 0, "for the group million itself: be a stand-in Phoenix with so many spans")
@@ -79,7 +79,7 @@ func main() {
 	failed := false
 	redis := ""
 	for _, g := range groups {
-		if *only != "" && *only != g.name {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), g.name) {
 			continue
 		}
 		fmt.Printf("== %s\n", g.name)
