@@ -12,7 +12,7 @@ import (
 // channel; 50 updates a minute over all cards of a workspace. We stay a little
 // below, so that a clock that differs from Slack's costs nothing.
 const (
-	postEvery     = 1050 * time.Millisecond
+	postEvery     = 1015 * time.Millisecond
 	updatesMinute = 48
 )
 
