@@ -3,7 +3,8 @@
 //
 //	go run ./bench            # all; writes docs/benchmarks.md
 //	go run ./bench -only poll # one group; writes nothing, or with -o a table of its own
-//	go run ./bench -only load -small // to try a group out
+//	go run ./bench -only load,channels,tracked,million -o docs/benchmarks-load.md
+//	go run ./bench -only load -small # to try a group out
 //
 // Speed is promised as a ratio of two things measured in one run, in turns, so
 // that a slow or busy machine slows both. Nothing here is a test: make test

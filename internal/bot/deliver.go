@@ -119,7 +119,7 @@ func (b *Bot) deliverDue(n int) (int, error) {
 
 // doubtAge is how long a judgement may wait before it is asked whether Phoenix
 // has a later word of its reviewer.
-const doubtAge = time.Minute
+const doubtAge = 10 * time.Minute
 
 // overtaken settles judgements of whose reviewer Phoenix holds a later word, and
 // returns the others: while Redis was gone a click went straight to Phoenix, and

@@ -3,6 +3,7 @@ package phoenixd
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -361,4 +362,66 @@ type endlessText struct{}
 
 func (endlessText) Read(p []byte) (int, error) {
 	return copy(p, bytes.Repeat([]byte{' '}, len(p))), nil
+}
+
+// A page that begins at a cursor is found, not walked to, and what is named by
+// id is looked up: both must list what a walk through everything lists.
+func TestFill_PagesAndLookUpsListWhatAWalkLists(t *testing.T) {
+	s, base := start(t, Options{Keep: 1000})
+	s.Fill("other", 5, time.Hour, map[string]any{"input.value": "x"})
+	s.Fill("big", 230, time.Hour, map[string]any{"input.value": "What?", "llm.model_name": "m"})
+	type row struct {
+		ID      string            `json:"id"`
+		Context map[string]string `json:"context"`
+		Start   time.Time         `json:"start_time"`
+		Values  map[string]any    `json:"attributes"`
+	}
+	list := func(query string) (rows []row, next string) {
+		t.Helper()
+		resp, err := http.Get(base + "/v1/projects/big/spans?" + query)
+		must(t, err)
+		defer resp.Body.Close()
+		var page struct {
+			Data []row   `json:"data"`
+			Next *string `json:"next_cursor"`
+		}
+		must(t, json.NewDecoder(resp.Body).Decode(&page))
+		if page.Next != nil {
+			next = *page.Next
+		}
+		return page.Data, next
+	}
+	whole, _ := list("limit=1000&order=asc")
+	if len(whole) != 230 {
+		t.Fatalf("%d spans are listed, want 230", len(whole))
+	}
+	if got := whole[0].Values["input.value"]; got != "What?" {
+		t.Errorf("input.value = %v, want What?", got)
+	}
+	if first, last := whole[0].Start, whole[229].Start; last.Sub(first) < 59*time.Minute || time.Since(last) > time.Minute {
+		t.Errorf("spans begin between %v and %v, want the last hour", first, last)
+	}
+	for _, order := range []string{"asc", "desc"} {
+		var paged []row
+		for cursor, more := "", true; more; more = cursor != "" {
+			var page []row
+			page, cursor = list("limit=50&order=" + order + "&cursor=" + cursor)
+			paged = append(paged, page...)
+		}
+		if order == "desc" {
+			slices.Reverse(paged)
+		}
+		if diff := cmp.Diff(whole, paged); diff != "" {
+			t.Errorf("in pages, %s (-whole +paged):\n%s", order, diff)
+		}
+	}
+	one := whole[77]
+	for _, query := range []string{
+		"trace_id=" + one.Context["trace_id"], "span_id=" + one.Context["span_id"],
+		"trace_id=" + one.Context["trace_id"] + "&span_id=" + one.Context["span_id"] + "&span_id=" + whole[3].Context["span_id"],
+	} {
+		if got, _ := list(query); len(got) != 1 || got[0].ID != one.ID {
+			t.Errorf("%s lists %d spans, want the one", query, len(got))
+		}
+	}
 }
