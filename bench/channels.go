@@ -18,7 +18,7 @@ func channels(l *lab) {
 	px := rig.Phoenix(l)
 	var routes []crowdRoute
 	for i := range 3 {
-		r := crowdRoute{fmt.Sprintf("lane-%d", i), fmt.Sprintf("bench-lane-%d", i)}
+		r := crowdRoute{fmt.Sprintf("lane-%d", i), fmt.Sprintf("bench-lane-%d", i), "ChatCompletion"}
 		routes = append(routes, r)
 		var spans []map[string]any
 		for range n {

@@ -38,8 +38,9 @@ type crowd struct {
 	base    string                 // where the bot reaches us
 }
 
-// crowdRoute is one route of a crowd: a project, a channel of its own.
-type crowdRoute struct{ name, project string }
+// crowdRoute is one route of a crowd: the spans of its name in a project, and a
+// channel of its own.
+type crowdRoute struct{ name, project, spans string }
 
 // card is what a click needs to know of a message.
 type card struct {
@@ -63,7 +64,7 @@ func newCrowd(l *lab, phoenix string, redis *rig.RedisServer, routes []crowdRout
 	for _, r := range routes {
 		id := c.local.Channel(r.name)
 		c.channels = append(c.channels, id)
-		fmt.Fprintf(&file, "  - name: %s\n    project: %s\n    channel: %s\n", r.name, r.project, id)
+		fmt.Fprintf(&file, "  - name: %s\n    project: %s\n    channel: %s\n    names: [%s]\n", r.name, r.project, id, r.spans)
 	}
 	dir, err := os.MkdirTemp("", "spanbot-bench-")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,16 +40,17 @@ func loads(l *lab) {
 	}
 	px := rig.Phoenix(l)
 	gate := newGate(l, px.URL)
+	const project = "bench-load"
 	var routes []crowdRoute
+	var spans []map[string]any
 	for i := range loadRoutes {
-		r := crowdRoute{fmt.Sprintf("load-%d", i), fmt.Sprintf("bench-load-%d", i)}
+		r := crowdRoute{fmt.Sprintf("load-%d", i), project, fmt.Sprintf("question-%d", i)}
 		routes = append(routes, r)
-		var spans []map[string]any
 		for range perRoute {
-			spans = append(spans, rig.NewSpan("ChatCompletion", "What is the largest planet?", "Jupiter."))
+			spans = append(spans, rig.NewSpan(r.spans, "What is the largest planet?", "Jupiter."))
 		}
-		px.Ingest(l, r.project, spans...)
 	}
+	px.Ingest(l, project, spans...)
 	o := anyPace()
 	o.PerMinute["chat.update"] = 50 // Slack's own: the lag of the cards is told
 	o.More = loadReviewers - 3
@@ -92,10 +94,10 @@ func loads(l *lab) {
 	ours, theirs := gate.drain(l, len(acks)-run.refused)
 	l.report(ours >= .8*theirs, "the same, drained to Phoenix: ≥ 0.8 × the rate of bare POSTs of the same batches", "%.0f/s against %.0f/s: %.2f × (%d judgements in %d requests; %d look-ups of later words took %.1f s)",
 		ours, theirs, ours/theirs, gate.sent, gate.requests, gate.looked, gate.looking.Seconds())
-	lost, wrong, twice := run.missing(px, routes)
+	lost, wrong, twice := run.missing(px, project)
 	for end := time.Now().Add(time.Minute); lost > 0 && time.Now().Before(end); { // the last ones may be on their way
 		time.Sleep(time.Second)
-		lost, wrong, twice = run.missing(px, routes)
+		lost, wrong, twice = run.missing(px, project)
 	}
 	l.report(lost+wrong+twice == 0, "the same: each accepted judgement is in Phoenix, once, as it was said", "%d lost, %d wrong, %d twice of %d", lost, wrong, twice, len(acks)-run.refused)
 	l.report(run.refused == 0, "the same: no reviewer is told that a click was not saved", "%d of %d", run.refused, len(acks))
@@ -197,32 +199,26 @@ func (r *loadRun) settle() {
 }
 
 // missing compares Phoenix with what was said.
-func (r *loadRun) missing(px *rig.PhoenixServer, routes []crowdRoute) (lost, wrong, twice int) {
+func (r *loadRun) missing(px *rig.PhoenixServer, project string) (lost, wrong, twice int) {
 	have := map[string]map[string][]string{}
-	for i, route := range routes {
+	for cards := range slices.Chunk(r.cards, 10) {
 		var ids []string
-		for _, m := range r.cards {
-			if m.channel == r.c.channels[i] {
-				ids = append(ids, m.span)
-			}
+		for _, m := range cards {
+			ids = append(ids, m.span)
 		}
-		for len(ids) > 0 {
-			n := min(10, len(ids))
-			for _, a := range px.Annotations(r.c.l, route.project, ids[:n]...) {
-				span, _ := a["span_id"].(string)
-				who, _ := a["identifier"].(string)
-				result, _ := a["result"].(map[string]any)
-				label, _ := result["label"].(string)
-				user, ours := strings.CutPrefix(who, "slack:"+r.c.local.Team()+":")
-				if !ours {
-					continue
-				}
-				if have[span] == nil {
-					have[span] = map[string][]string{}
-				}
-				have[span][user] = append(have[span][user], label)
+		for _, a := range px.Annotations(r.c.l, project, ids...) {
+			span, _ := a["span_id"].(string)
+			who, _ := a["identifier"].(string)
+			result, _ := a["result"].(map[string]any)
+			label, _ := result["label"].(string)
+			user, ours := strings.CutPrefix(who, "slack:"+r.c.local.Team()+":")
+			if !ours || a["name"] != "correctness" {
+				continue
 			}
-			ids = ids[n:]
+			if have[span] == nil {
+				have[span] = map[string][]string{}
+			}
+			have[span][user] = append(have[span][user], label)
 		}
 	}
 	for span, said := range r.said {

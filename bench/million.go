@@ -89,7 +89,7 @@ func millions(l *lab) {
 		for k := range sizes {
 			s := sizes[(k+i)%len(sizes)] // neither is always the first
 			// Everything but Phoenix is new, so that it is a first poll again.
-			c := newCrowd(l, s.url, rig.Redis(l), []crowdRoute{{"main", seeded}}, anyPace(), `schedule: "@every 1s"`, "max_open: 25")
+			c := newCrowd(l, s.url, rig.Redis(l), []crowdRoute{{"main", seeded, "ChatCompletion"}}, anyPace(), `schedule: "@every 1s"`, "max_open: 25")
 			c.start()
 			sum, n := c.polled(1)
 			if i > 0 { // the first one reads files and pages that are cold
