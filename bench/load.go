@@ -66,7 +66,7 @@ func loads(l *lab) {
 	// sides of the comparison.
 	gate.refuse(true)
 	db := redis.NewClient(&redis.Options{Addr: c.redis.Addr})
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	before := written(l, db)
 	run := newLoadRun(c, cards, people)
 	first := run.round(0, 1) // a click of each: connections are warm in production

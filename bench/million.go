@@ -182,7 +182,7 @@ func (c *crowd) polled(n int) (sum time.Duration, count int) {
 // holds is how many keys a Redis has, and how much memory its data takes.
 func holds(l *lab, addr string) (keys, bytes int64) {
 	db := redis.NewClient(&redis.Options{Addr: addr})
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	ctx := context.Background()
 	keys, err := db.DBSize(ctx).Result()
 	if err != nil {
