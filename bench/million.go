@@ -91,9 +91,9 @@ func millions(l *lab) {
 			// Everything but Phoenix is new, so that it is a first poll again.
 			c := newCrowd(l, s.url, rig.Redis(l), []crowdRoute{{"main", seeded, "ChatCompletion"}}, anyPace(), `schedule: "@every 1s"`, "max_open: 25")
 			c.start()
-			sum, n := c.polled(1)
+			sum := c.lookedBack()
 			if i > 0 { // the first one reads files and pages that are cold
-				s.first = append(s.first, sum/time.Duration(n))
+				s.first = append(s.first, sum)
 			}
 			if i == rounds-1 {
 				s.bot = c
@@ -153,30 +153,51 @@ func millions(l *lab) {
 // all, and how often it was by then.
 func (c *crowd) polled(n int) (sum time.Duration, count int) {
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + c.listen + "/metrics")
-		if err != nil {
-			continue
-		}
-		s := bufio.NewScanner(resp.Body)
-		sum, count = 0, 0
-		for s.Scan() {
-			name, value, _ := strings.Cut(s.Text(), "} ")
-			f, err := strconv.ParseFloat(value, 64)
-			switch {
-			case err != nil:
-			case strings.HasPrefix(name, "spanbot_poll_duration_seconds_sum"):
-				sum += time.Duration(f * 1e9)
-			case strings.HasPrefix(name, "spanbot_poll_duration_seconds_count"):
-				count += int(f)
-			}
-		}
-		resp.Body.Close()
-		if count >= n {
+		if sum, count, _ = c.counters(); count >= n {
 			return sum, count
 		}
 	}
 	c.l.Fatalf("the bot does not poll: %d times instead of %d", count, n)
 	return 0, 0
+}
+
+// lookedBack waits until the backlog was filled for the first time and returns
+// how long the bot had polled by then: one that finds its cards not looked for
+// yet ends at once.
+func (c *crowd) lookedBack() time.Duration {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, _, full := c.counters(); full {
+			time.Sleep(100 * time.Millisecond) // the poll ends with that
+			sum, _, _ := c.counters()
+			return sum
+		}
+	}
+	c.l.Fatalf("the bot does not fill its backlog")
+	return 0
+}
+
+// counters are what the bot says of its polls: their time, their number, and
+// whether a span had to wait outside a full backlog.
+func (c *crowd) counters() (sum time.Duration, count int, full bool) {
+	resp, err := http.Get("http://" + c.listen + "/metrics")
+	if err != nil {
+		return 0, 0, false
+	}
+	defer resp.Body.Close()
+	for s := bufio.NewScanner(resp.Body); s.Scan(); {
+		name, value, _ := strings.Cut(s.Text(), "} ")
+		f, err := strconv.ParseFloat(value, 64)
+		switch {
+		case err != nil:
+		case strings.HasPrefix(name, "spanbot_poll_duration_seconds_sum"):
+			sum += time.Duration(f * 1e9)
+		case strings.HasPrefix(name, "spanbot_poll_duration_seconds_count"):
+			count += int(f)
+		case strings.HasPrefix(name, "spanbot_spans_seen_total") && strings.Contains(name, `"full"`):
+			full = f > 0
+		}
+	}
+	return sum, count, full
 }
 
 // holds is how many keys a Redis has, and how much memory its data takes.
