@@ -98,7 +98,13 @@ func bot(t *testing.T, s *SlackServer) {
 					ack["payload"] = map[string]any{"response_action": "update", "view": v}
 				}
 			case "block_actions":
+				// The ack first: one that came after the modal would be taken for the
+				// ack of what a person submits in it.
+				if conn.WriteJSON(ack) != nil {
+					return
+				}
 				slackCall(t, s, "views.open", map[string]string{"trigger_id": e.Payload.Trigger, "view": testForm})
+				continue
 			}
 			if conn.WriteJSON(ack) != nil {
 				return
