@@ -41,6 +41,12 @@ type Rebuilt struct {
 // It is asked before each claim. Without it a span whose card Redis has
 // forgotten would be posted a second time.
 func (r *route) known(ctx context.Context) error {
+	select { // polling and posting of one process ask together at the start
+	case r.knowing <- struct{}{}:
+		defer func() { <-r.knowing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	k, run, ok, err := r.b.queue.Epoch(ctx, r.Name)
 	if err != nil {
 		return err

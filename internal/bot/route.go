@@ -32,7 +32,8 @@ type route struct {
 	polled    time.Time         // when Phoenix was last looked at with success
 	problems  map[string]string // what each step of the route waits for; each is said once
 	settled   map[string]int64
-	epoch     string // of what Redis knows (queue.Epoch.Name); "" before the first look
+	knowing   chan struct{} // holds one while it is asked whether the cards are known
+	epoch     string        // of what Redis knows (queue.Epoch.Name); "" before the first look
 
 	// Of reconciling alone.
 	walked string // how far back through the history it is
@@ -40,7 +41,7 @@ type route struct {
 }
 
 func newRoute(b *Bot, r review.Route) *route {
-	return &route{Route: r, b: b, log: b.log.With("route", r.Name), room: newSignal(), problems: map[string]string{}, settled: map[string]int64{}}
+	return &route{Route: r, b: b, log: b.log.With("route", r.Name), room: newSignal(), problems: map[string]string{}, settled: map[string]int64{}, knowing: make(chan struct{}, 1)}
 }
 
 // recheck is how long a route trusts what it found: a rubric may be edited in
