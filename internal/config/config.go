@@ -173,8 +173,8 @@ func (l *loader) services(c *Config, file fileSettings) {
 	}
 
 	l.redisURL(c, file)
-	c.Phoenix.TLS = l.tls(phoenixTLS, c.Phoenix.Endpoint, "https://")
-	c.Redis.TLS = l.tls(redisTLS, c.Redis.URL.Reveal(), "redis")
+	c.Phoenix.TLS = l.tls(phoenixTLS, file, c.Phoenix.Endpoint, "https://")
+	c.Redis.TLS = l.tls(redisTLS, file, c.Redis.URL.Reveal(), "rediss://", "rediss+sentinel://", "rediss+cluster://")
 	c.Listen, c.Retention = defaultListen, defaultRetention
 	set(l, "SPANBOT_LISTEN", file, &c.Listen, parseListen)
 	set(l, "SPANBOT_RETENTION", file, &c.Retention, positiveDuration)

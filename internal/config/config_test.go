@@ -256,7 +256,7 @@ func TestFilesRoutesReplaceTheEnvironmentsOne(t *testing.T) {
 
 func TestFile_EverySettingOfARoute(t *testing.T) {
 	c, err := load(nil, files{"spanbot.yaml": `
-defaults: {project: agent, since: 2d, kinds: [tool]}
+defaults: {project: agent, since: 2d, kinds: [tool], reviewers: W01ABCDEF}
 routes:
   - name: a
     channel: "#a"
@@ -279,9 +279,12 @@ routes:
     backlog: 7
     order: oldest
     open_for: 2w
+    reviewers: [U01ABCDEF, S01ABCDEF, Channel, U01ABCDEF]
+    external: true
   - name: b
     channel: C0B
     sample: 0.25
+    reviewers: Everybody
 rubrics:
   - name: help
     question: Did it help?
@@ -301,6 +304,7 @@ rubrics:
 		{Path: "llm.model_name", Value: "gpt-5"}, {Path: "metadata.tenant", Value: 7.0}, {Path: "metadata.paid", Value: true}, {Path: "metadata.zip", Value: "0123"},
 	}}
 	a.Sample, a.Since, a.MaxOpen, a.Backlog, a.Order, a.OpenFor = 0.125, 36*time.Hour, 3, 7, review.Oldest, 14*24*time.Hour
+	a.Reviewers, a.External = []string{"U01ABCDEF", "S01ABCDEF", review.ChannelMembers}, true
 	b.Name, b.Channel, b.Sample = "b", "C0B", 0.25
 	if d := cmp.Diff([]review.Route{a, b}, c.Routes); d != "" {
 		t.Error(d)

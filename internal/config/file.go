@@ -162,7 +162,7 @@ func (l *loader) route(n *yaml.Node, s Section, path string, r *review.Route) ma
 		case "open_for":
 			read(l, f, &r.OpenFor, positiveDuration)
 		case "reviewers":
-			r.Reviewers = l.words(f, parseReviewer)
+			r.Reviewers = l.reviewers(f)
 		case "external":
 			read(l, f, &r.External, parseBool)
 		}
@@ -208,6 +208,24 @@ func (l *loader) words(f field, parse func(string) (string, error)) []string {
 		}
 	}
 	return out
+}
+
+// everybody among the reviewers takes back what the defaults say.
+const everybody = "everybody"
+
+// reviewers reads who may judge. A list of nobody is a slip: taken at its word it
+// would let everybody in.
+func (l *loader) reviewers(f field) []string {
+	list := l.words(f, parseReviewer)
+	switch {
+	case slices.Contains(list, everybody) && len(list) > 1:
+		l.wrong(f.value, f.path, "%q stands beside others, who would not count; remove it or them", everybody)
+	case slices.Contains(list, everybody):
+		return nil
+	case null(f.value), f.value.Kind == yaml.SequenceNode && len(f.value.Content) == 0:
+		l.wrong(f.at, f.path, "it names nobody; name reviewers, or write %q to let everybody judge who sees the card", everybody)
+	}
+	return list
 }
 
 // attributes reads a map of attribute paths to the values they must have.

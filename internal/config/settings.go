@@ -37,17 +37,17 @@ func Settings() []Setting {
 		{Env: "REDIS_URL", YAML: "redis.url", Secret: true,
 			Default: "a stand-in; `memory`: one that keeps nothing",
 			Example: "redis://127.0.0.1:6379/0", Help: "Redis or Valkey, where Spanbot keeps its state (in YAML without a password)"},
-		{Env: "PHOENIX_CA_FILE", Default: "the system's authorities",
+		{Env: "PHOENIX_CA_FILE", YAML: "phoenix.ca_file", Default: "the system's authorities",
 			Example: "/etc/ssl/phoenix-ca.pem", Help: "File of the certificates that may have signed Phoenix's (`https://…`)"},
-		{Env: "PHOENIX_CLIENT_CERT_FILE",
+		{Env: "PHOENIX_CLIENT_CERT_FILE", YAML: "phoenix.client_cert_file",
 			Example: "/etc/ssl/spanbot.pem", Help: "File of the certificate that we show to Phoenix"},
-		{Env: "PHOENIX_CLIENT_KEY_FILE",
+		{Env: "PHOENIX_CLIENT_KEY_FILE", YAML: "phoenix.client_key_file",
 			Example: "/etc/ssl/spanbot.key", Help: "File of its key"},
-		{Env: "REDIS_CA_FILE", Default: "the system's authorities",
-			Example: "/etc/ssl/redis-ca.pem", Help: "File of the certificates that may have signed Redis's (`rediss://…`)"},
-		{Env: "REDIS_CLIENT_CERT_FILE",
+		{Env: "REDIS_CA_FILE", YAML: "redis.ca_file", Default: "the system's authorities",
+			Example: "/etc/ssl/redis-ca.pem", Help: "File of the certificates that may have signed Redis's (`rediss://…`, `rediss+sentinel://…`, `rediss+cluster://…`)"},
+		{Env: "REDIS_CLIENT_CERT_FILE", YAML: "redis.client_cert_file",
 			Example: "/etc/ssl/spanbot.pem", Help: "File of the certificate that we show to Redis"},
-		{Env: "REDIS_CLIENT_KEY_FILE",
+		{Env: "REDIS_CLIENT_KEY_FILE", YAML: "redis.client_key_file",
 			Example: "/etc/ssl/spanbot.key", Help: "File of its key"},
 		{Env: "SLACK_BOT_TOKEN", Secret: true,
 			Default: "a stand-in",
@@ -123,6 +123,9 @@ var topSection = Section{"", "The file.", []Key{
 var phoenixSection = Section{"phoenix", "Where Phoenix is. The key comes from `PHOENIX_API_KEY`.", []Key{
 	{"endpoint", "URL", "", "Base URL of Phoenix"},
 	{"public_url", "URL", "the endpoint", "Base URL of links to Phoenix that reviewers tap"},
+	{"ca_file", "path", "the system's authorities", "File of the certificates that may have signed Phoenix's (`https://…`)"},
+	{"client_cert_file", "path", "", "File of the certificate that we show to Phoenix"},
+	{"client_key_file", "path", "", "File of its key"},
 }}
 
 var slackSection = Section{"slack", "Where Slack is. The tokens come from `SLACK_BOT_TOKEN` and `SLACK_APP_TOKEN` or `SLACK_SIGNING_SECRET`.", []Key{
@@ -131,6 +134,9 @@ var slackSection = Section{"slack", "Where Slack is. The tokens come from `SLACK
 
 var redisSection = Section{"redis", "Where Redis is.", []Key{
 	{"url", "URL without password", "", "Redis or Valkey; with a password use `REDIS_URL`"},
+	{"ca_file", "path", "the system's authorities", "File of the certificates that may have signed Redis's (`rediss…://…`)"},
+	{"client_cert_file", "path", "", "File of the certificate that we show to Redis"},
+	{"client_key_file", "path", "", "File of its key"},
 }}
 
 var routeSection = Section{"routes[]", "One route: which spans of which project go to which channel, under which rubric, when, and how many.", []Key{
@@ -150,7 +156,7 @@ var routeSection = Section{"routes[]", "One route: which spans of which project 
 	{"since", "duration", "24h", "How far back the first poll looks"},
 	{"max_open", "number", "25", "Cards that wait for a reviewer at any time; 0 = no limit"},
 	{"backlog", "number", "500", "Found spans that wait in Redis for a free place"},
-	{"reviewers", "list", "everybody", "Who may judge: user ids (`U…`), ids of user groups (`S…`), or `channel` for the channel's members"},
+	{"reviewers", "list", "everybody", "Who may judge: user ids (`U…`), ids of user groups (`S…`), `channel` for the channel's members, or `everybody`"},
 	{"external", "true or false", "false", "Cards may go to a channel that is shared with other organisations, which see the content of your traces then"},
 	{"order", "newest or oldest", "newest", "Which waiting span is posted first"},
 	{"open_for", "duration", "7d", "A card that nobody touched closes after this"},

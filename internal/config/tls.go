@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"strings"
 )
 
@@ -15,52 +16,126 @@ var (
 	redisTLS   = tlsFiles{"REDIS_CA_FILE", "REDIS_CLIENT_CERT_FILE", "REDIS_CLIENT_KEY_FILE"}
 )
 
+// named is a file that a setting names.
+type named struct {
+	name  string            // "" where nothing is said
+	wrong func(text string) // says that it is a mistake, where it stands
+}
+
 // tls reads the files that are named; nil when none is: then the system's
-// authorities count, and we show no certificate.
-func (l *loader) tls(f tlsFiles, address, scheme string) *tls.Config {
-	if !l.given(f.ca) && !l.given(f.cert) && !l.given(f.key) {
-		return nil
-	}
-	for _, env := range []string{f.ca, f.cert, f.key} {
-		if l.given(env) && address != "" && !strings.HasPrefix(address, scheme) {
-			l.elsewhere(env, "it is for an encrypted connection, and the address does not begin with "+scheme)
+// authorities count, and we show no certificate. schemes are how an address with
+// encryption begins: with another one the files would be left unused and what was
+// meant to be secret would go over the wire as it is.
+func (l *loader) tls(f tlsFiles, file fileSettings, address string, schemes ...string) *tls.Config {
+	ca, cert, key := l.named(f.ca, file), l.named(f.cert, file), l.named(f.key, file)
+	any := false
+	for _, n := range []named{ca, cert, key} {
+		if n.name == "" {
+			continue
+		}
+		any = true
+		if address != "" && !startsWithOneOf(address, schemes) {
+			n.wrong("it is for an encrypted connection, and the address does not begin with " + strings.Join(schemes, " or "))
 			return nil
 		}
 	}
+	if !any {
+		return nil
+	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if pem := l.file(f.ca); pem != nil {
+	if text := l.contents(ca); text != nil {
 		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			l.elsewhere(f.ca, l.env(f.ca)+" holds no certificate; want one or more of -----BEGIN CERTIFICATE-----")
+		if !c.RootCAs.AppendCertsFromPEM(text) {
+			ca.wrong(ca.name + " holds no certificate; want one or more of -----BEGIN CERTIFICATE-----")
 		}
 	}
-	if l.given(f.cert) != l.given(f.key) {
-		l.elsewhere(f.cert, f.cert+" and "+f.key+" go together; set both or neither")
+	switch {
+	case cert.name == "" && key.name != "":
+		key.wrong(f.cert + " and " + f.key + " go together; set both or neither")
+		return c
+	case cert.name != "" && key.name == "":
+		cert.wrong(f.cert + " and " + f.key + " go together; set both or neither")
 		return c
 	}
-	cert, key := l.file(f.cert), l.file(f.key)
-	if cert == nil || key == nil {
+	certText, keyText := l.contents(cert), l.contents(key)
+	if certText == nil || keyText == nil {
 		return c
 	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil { // its words may repeat parts of the key
-		l.elsewhere(f.cert, l.env(f.cert)+" and "+l.env(f.key)+" are no certificate and its key in PEM")
-		return c
+	// The library's words may repeat parts of the key: these are ours.
+	locked, isKey := keyIn(keyText)
+	pair, err := tls.X509KeyPair(certText, keyText)
+	switch {
+	case err == nil:
+		c.Certificates = []tls.Certificate{pair}
+	case !holds(certText, "CERTIFICATE"):
+		cert.wrong(cert.name + " holds no certificate; want -----BEGIN CERTIFICATE-----, with those that signed it behind")
+	case locked:
+		key.wrong(key.name + " is locked with a passphrase, which nobody can type here; take it off (openssl pkey -in … -out …)")
+	case !isKey:
+		key.wrong(key.name + " holds no private key; want one of -----BEGIN PRIVATE KEY-----")
+	default:
+		key.wrong(key.name + " is not the key of the certificate in " + cert.name + ", or one of the two is damaged")
 	}
-	c.Certificates = []tls.Certificate{pair}
 	return c
 }
 
-// file reads the file that a setting names; nil when it names none, or none
-// that can be read, which is a mistake then.
-func (l *loader) file(env string) []byte {
-	name := l.env(env)
-	if name == "" {
+func startsWithOneOf(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// keyIn looks for a private key, and whether a passphrase locks it.
+func keyIn(text []byte) (locked, found bool) {
+	for {
+		var b *pem.Block
+		if b, text = pem.Decode(text); b == nil {
+			return false, false
+		}
+		if strings.HasSuffix(b.Type, "PRIVATE KEY") {
+			return b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED"), true
+		}
+	}
+}
+
+// holds reports whether a PEM file has a block of that type.
+func holds(text []byte, kind string) bool {
+	for {
+		var b *pem.Block
+		if b, text = pem.Decode(text); b == nil {
+			return false
+		}
+		if b.Type == kind {
+			return true
+		}
+	}
+}
+
+// named is the file that flag, environment or YAML name, in this order.
+func (l *loader) named(env string, file fileSettings) named {
+	var n named
+	if f, ok := file.values[setting(env).YAML]; ok {
+		n.wrong = func(text string) { l.wrong(f.value, f.path, "%s", text) }
+		read(l, f, &n.name, parseText)
+	}
+	if s, from := l.lookup(setting(env)); from != "" {
+		n = named{s, func(text string) { l.elsewhere(from, text) }}
+	}
+	return n
+}
+
+// contents reads a named file; nil when none is named, or it cannot be read,
+// which is a mistake then.
+func (l *loader) contents(n named) []byte {
+	if n.name == "" {
 		return nil
 	}
-	b, err := l.src.ReadFile(name)
+	b, err := l.src.ReadFile(n.name)
 	if err != nil {
-		l.elsewhere(env, "cannot read "+name+": "+cause(err))
+		n.wrong("cannot read " + n.name + ": " + cause(err))
 		return nil
 	}
 	return b

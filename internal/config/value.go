@@ -68,6 +68,8 @@ func parseReviewer(s string) (string, error) {
 	switch {
 	case strings.EqualFold(s, review.ChannelMembers):
 		return review.ChannelMembers, nil
+	case strings.EqualFold(s, everybody):
+		return everybody, nil
 	case reviewerID.MatchString(s):
 		return s, nil
 	case strings.HasPrefix(s, "@"):
@@ -201,8 +203,8 @@ func checkRedis(s string) error {
 	switch {
 	case err != nil:
 		return errors.New("not a URL; want one such as redis://127.0.0.1:6379/0 (characters such as @ / # in a password must be percent-encoded)")
-	case !slices.Contains([]string{"redis", "rediss", "unix", "redis+sentinel", "redis+cluster"}, u.Scheme):
-		return errors.New("the URL must start with redis://, rediss:// (TLS), unix:// (socket), redis+sentinel:// or redis+cluster://")
+	case !slices.Contains([]string{"redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+sentinel", "rediss+cluster"}, u.Scheme):
+		return errors.New("the URL must start with redis://, redis+sentinel:// or redis+cluster:// (rediss with TLS), or unix:// (socket)")
 	case u.Scheme == "unix" && u.Path == "":
 		return errors.New("the URL names no socket; want one such as unix:///run/redis.sock")
 	case u.Scheme != "unix" && u.Hostname() == "":

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -28,9 +29,13 @@ func (silence) Printf(context.Context, string, ...any) {}
 func dial(raw string, opts Options) (redis.UniversalClient, error) {
 	bad := func(err error) error {
 		// The URL may hold a password: it is not repeated.
-		return &review.Error{Kind: review.Invalid, Err: err, Text: "REDIS_URL is not understood; want redis://[user:password@]host:6379/0, rediss://…, unix:///path/to/socket, redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379,host:6379"}
+		return &review.Error{Kind: review.Invalid, Err: err, Text: "REDIS_URL is not understood; want redis://[user:password@]host:6379/0, unix:///path/to/socket, redis+sentinel://host:26379,host:26379/mymaster or redis+cluster://host:6379,host:6379; rediss instead of redis for TLS"}
 	}
 	scheme, _, _ := strings.Cut(raw, "://")
+	scheme, encrypted := strings.CutPrefix(scheme, "rediss+")
+	if encrypted {
+		scheme = "redis+" + scheme
+	}
 	if scheme != "redis+sentinel" && scheme != "redis+cluster" {
 		o, err := redis.ParseURL(raw)
 		if err != nil {
@@ -55,7 +60,14 @@ func dial(raw string, opts Options) (redis.UniversalClient, error) {
 	o := &redis.UniversalOptions{
 		Addrs:       strings.Split(u.Host, ","),
 		DialTimeout: 2 * time.Second, ReadTimeout: 3 * time.Second, WriteTimeout: 3 * time.Second,
-		MaxRetries: 3, DialerRetries: 1, ContextTimeoutEnabled: true, Dialer: opts.Dial, TLSConfig: opts.TLS,
+		MaxRetries: 3, DialerRetries: 1, ContextTimeoutEnabled: true, Dialer: opts.Dial,
+	}
+	if encrypted {
+		// The name that a certificate must have is that of each node, as Sentinel or
+		// the cluster names it.
+		if o.TLSConfig = opts.TLS; o.TLSConfig == nil {
+			o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
 	}
 	if u.User != nil {
 		o.Username = u.User.Username()

@@ -58,8 +58,8 @@ type Options struct {
 	Registry  prometheus.Registerer // nil: no metrics
 	Log       *slog.Logger          // nil: silent
 
-	// TLS is for rediss:// and for Sentinel and Cluster, which have no such scheme;
-	// nil: the system's authorities where the URL asks for TLS.
+	// TLS is for URLs that begin with rediss; nil: the system's authorities, and no
+	// certificate of ours.
 	TLS *tls.Config
 
 	// Dial makes the connections; nil: as usual.
@@ -80,9 +80,9 @@ type Queue struct {
 
 // Open connects to the Redis at url: redis://, rediss:// or unix:// for one
 // server, redis+sentinel://host:port,host:port/MASTER[/DB] and
-// redis+cluster://host:port,host:port for the others. A Redis that does not
-// answer yet is no error: the calls that need it will say so. A layout newer
-// than ours is.
+// redis+cluster://host:port,host:port for the others, rediss+… with TLS. A Redis
+// that does not answer yet is no error: the calls that need it will say so. A
+// layout newer than ours is.
 func Open(ctx context.Context, url string, o Options) (*Queue, error) {
 	c, err := dial(url, o)
 	if err != nil {
