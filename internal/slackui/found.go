@@ -269,8 +269,8 @@ func stateOf(b foundBlock) review.State {
 // Slack: conversations.history, conversations.replies.
 func (c *Client) Cards(ctx context.Context, channel string, oldest time.Time, us Identity, f func(Found) error) error {
 	each := func(m foundMessage) error {
-		if us.BotID != "" && m.BotID != "" && m.BotID != us.BotID {
-			return nil // another app's, whatever it says
+		if us.BotID != "" && m.BotID != us.BotID && m.User != us.BotUser {
+			return nil // another's, whatever it says
 		}
 		card, ok := m.card(channel)
 		if !ok {
