@@ -2,13 +2,17 @@ package phoenix
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/certs"
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
 )
 
@@ -381,5 +386,56 @@ func TestURLs_LeadToPhoenixsPages(t *testing.T) {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// A server that takes no client without a certificate of its authority.
+func TestTLS_WithAClientCertificate(t *testing.T) {
+	f, err := certs.New(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil || len(r.TLS.PeerCertificates) != 1 {
+			t.Error("we showed no certificate")
+		}
+		jsonTo(w, `{"data":[],"next_cursor":null}`)
+	}))
+	if srv.TLS, err = f.Server(); err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	pair, err := tls.LoadX509KeyPair(f.ClientCert, f.ClientKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(f.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	for _, tt := range []struct {
+		name string
+		c    *tls.Config
+		want review.Kind
+	}{
+		{"ours, and its authority", &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}, ""},
+		{"none of ours", &tls.Config{RootCAs: pool}, review.Down},
+		{"an authority that we do not know", &tls.Config{Certificates: []tls.Certificate{pair}}, review.Down},
+		{"nothing said", nil, review.Down},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := New(Options{Endpoint: srv.URL, APIKey: secretKey, TLS: tt.c})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _, err = c.AnnotationConfig(t.Context(), "correctness")
+			if review.KindOf(err) != tt.want {
+				t.Errorf("%v; want kind %q", err, tt.want)
+			}
+		})
 	}
 }

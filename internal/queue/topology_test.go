@@ -3,7 +3,6 @@ package queue
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -262,43 +261,117 @@ func TestCluster_SlotMovesUnderLoad(t *testing.T) {
 	crowd.end()
 }
 
-// TLS with a certificate of our own, on a server that takes no other.
-func TestTLS_WithAClientCertificate(t *testing.T) {
+// tlsServer is what a test of encrypted connections needs: a server's lines of
+// configuration, and what we show and trust.
+type tlsServer struct {
+	port  string // the encrypted one
+	lines []string
+	ours  *tls.Config // with a certificate of our own
+}
+
+func newTLSServer(t *testing.T) tlsServer {
+	t.Helper()
 	f, err := certs.New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	rig.RedisWith(t, "tls-port "+port, "tls-cert-file "+f.ServerCert, "tls-key-file "+f.ServerKey, "tls-ca-cert-file "+f.CA)
 	pem, err := os.ReadFile(f.CA)
 	if err != nil {
 		t.Fatal(err)
-	}
-	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}
-	c.RootCAs.AppendCertsFromPEM(pem)
-	url := fmt.Sprintf("rediss://127.0.0.1:%s/0", port)
-	q, err := Open(t.Context(), url, Options{Instance: t.Name(), TLS: c})
-	if err == nil {
-		err = q.Ping(t.Context())
-		_ = q.Close()
-	}
-	if err == nil {
-		t.Error("a server that wants a certificate took us without one")
 	}
 	pair, err := tls.LoadX509KeyPair(f.ClientCert, f.ClientKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Certificates = []tls.Certificate{pair}
-	q, err = Open(t.Context(), url, Options{Instance: t.Name(), TLS: c})
+	s := tlsServer{port: freePort(t), ours: &tls.Config{RootCAs: x509.NewCertPool(), Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}}
+	s.ours.RootCAs.AppendCertsFromPEM(pem)
+	s.lines = []string{"tls-port " + s.port, "tls-cert-file " + f.ServerCert, "tls-key-file " + f.ServerKey, "tls-ca-cert-file " + f.CA}
+	return s
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+// only holds that a server takes us with our certificate, and neither without one
+// nor when we trust others.
+func (s tlsServer) only(t *testing.T, url string) {
+	t.Helper()
+	for what, c := range map[string]*tls.Config{
+		"without a certificate of ours":     {RootCAs: s.ours.RootCAs, MinVersion: tls.VersionTLS12},
+		"by an authority we do not know":    {Certificates: s.ours.Certificates, RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12},
+		"with nothing said of certificates": nil,
+	} {
+		q, err := Open(t.Context(), url, Options{Instance: t.Name(), TLS: c})
+		if err == nil {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			err = q.Ping(ctx)
+			cancel()
+			_ = q.Close()
+		}
+		if err == nil {
+			t.Errorf("we talk to it %s", what)
+		}
+	}
+	q, err := Open(t.Context(), url, Options{Instance: t.Name(), TLS: s.ours})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer q.Close()
 	judge(t, q, judgement(1, "U1", "correct", time.Now()))
+}
+
+// TLS with a certificate of our own, on a server that takes no other.
+func TestTLS_WithAClientCertificate(t *testing.T) {
+	s := newTLSServer(t)
+	rig.RedisWith(t, s.lines...)
+	s.only(t, "rediss://127.0.0.1:"+s.port+"/0")
+}
+
+// Sentinels and the master that they name are both spoken to in secret.
+func TestTLS_Sentinel(t *testing.T) {
+	s := newTLSServer(t)
+	rig.RedisWith(t, append(s.lines, "tls-replication yes")...)
+	sentinel := s
+	sentinel.port = freePort(t)
+	sentinel.lines = append([]string{"tls-port " + sentinel.port, "tls-replication yes"}, s.lines[1:]...)
+	plain := rig.SentinelWith(t, "127.0.0.1:"+s.port, sentinel.lines...)
+	c := redis.NewSentinelClient(&redis.Options{Addr: plain})
+	defer c.Close()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if m, err := c.Master(t.Context(), "mymaster").Result(); err == nil && m["flags"] == "master" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the sentinel does not reach its master")
+		}
+	}
+	s.only(t, "rediss+sentinel://127.0.0.1:"+sentinel.port+"/mymaster")
+}
+
+// A Cluster names its nodes to us by their encrypted ports.
+func TestTLS_Cluster(t *testing.T) {
+	s := newTLSServer(t)
+	n := rig.RedisWith(t, append(s.lines, "cluster-enabled yes", "tls-cluster yes", "cluster-announce-ip 127.0.0.1")...)
+	c := redis.NewClient(&redis.Options{Addr: n.Addr, Protocol: 2})
+	defer c.Close()
+	if err := c.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if info, err := c.ClusterInfo(t.Context()).Result(); err == nil && strings.Contains(info, "cluster_state:ok") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the cluster does not come up")
+		}
+	}
+	s.only(t, "rediss+cluster://127.0.0.1:"+s.port)
 }

@@ -72,6 +72,13 @@ func RedisWith(tb TB, lines ...string) *RedisServer {
 // takes it for dead after a second, and decides alone. It returns its address.
 func Sentinel(tb TB, master *RedisServer) string {
 	tb.Helper()
+	return SentinelWith(tb, master.Addr)
+}
+
+// SentinelWith starts one that watches the master at an address, with further
+// lines of configuration.
+func SentinelWith(tb TB, master string, lines ...string) string {
+	tb.Helper()
 	bin, err := redisBinary()
 	Need(tb, "redis-server or valkey-server", err)
 	dir, err := newDir()
@@ -80,12 +87,12 @@ func Sentinel(tb TB, master *RedisServer) string {
 	}
 	addr := fmt.Sprintf("127.0.0.1:%d", freePort())
 	_, port, _ := net.SplitHostPort(addr)
-	_, watched, _ := net.SplitHostPort(master.Addr)
+	_, watched, _ := net.SplitHostPort(master)
 	file := filepath.Join(dir, "sentinel.conf") // it writes what it learns there
-	err = os.WriteFile(file, []byte(strings.Join([]string{
-		"bind 127.0.0.1", "port " + port, "dir " + dir, "sentinel monitor mymaster 127.0.0.1 " + watched + " 1",
+	err = os.WriteFile(file, []byte(strings.Join(append(append([]string{"bind 127.0.0.1", "port " + port, "dir " + dir}, lines...),
+		"sentinel monitor mymaster 127.0.0.1 "+watched+" 1",
 		"sentinel down-after-milliseconds mymaster 1000", "sentinel failover-timeout mymaster 4000", "",
-	}, "\n")), 0o600)
+	), "\n")), 0o600)
 	if err != nil {
 		tb.Fatalf("sentinel: %v", err)
 	}
