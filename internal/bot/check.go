@@ -163,8 +163,30 @@ func (c *checker) slack(ctx context.Context) (team string) {
 			continue
 		}
 		c.ok(part, "route %s posts to #%s (%s)", r.Name, ch.Name, ch.ID)
+		if ch.ExtShared {
+			c.warn(part, "", "route %s: #%s is shared with another organisation, which sees the content of your traces; external: true allows it", r.Name, ch.Name)
+		}
+		c.reviewers(ctx, r, ch)
 	}
 	return id.Team
+}
+
+// reviewers asks who may judge the cards of a route: while Slack does not say it,
+// nobody can whom the route does not name by id.
+func (c *checker) reviewers(ctx context.Context, r review.Route, ch slackui.Channel) {
+	const part = "Slack"
+	_, ask := r.MayJudge("", ch.ID)
+	for _, id := range ask {
+		users, err := c.b.slack.Members(ctx, id)
+		switch {
+		case err != nil:
+			c.fail(part, "", fmt.Errorf("route %s, reviewers %s: %w", r.Name, id, err))
+		case len(users) == 0:
+			c.warn(part, "add people to it in Slack", "route %s: nobody belongs to the reviewers %s", r.Name, id)
+		default:
+			c.ok(part, "route %s: %d people are members of the reviewers %s", r.Name, len(users), id)
+		}
+	}
 }
 
 func (c *checker) redis(ctx context.Context, team string) {

@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		posted: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spanbot_spans_posted_total",
 			Help: "Spans that got a card."}, []string{"route"}),
 		judgements: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "spanbot_judgements_total",
-			Help: "Judgements by label and outcome: accepted, unchanged, stored, withdrawn, failed, direct (Redis was gone), lost (refused with a word to the reviewer)."}, []string{"label", "outcome"}),
+			Help: "Judgements by label and outcome: accepted, unchanged, stored, withdrawn, failed, direct (Redis was gone), lost (refused with a word to the reviewer), forbidden (by somebody who is no reviewer of the route)."}, []string{"label", "outcome"}),
 		polls: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "spanbot_poll_duration_seconds",
 			Help: "How long a poll took.", Buckets: prometheus.ExponentialBuckets(0.01, 2.5, 9)}, []string{"route", "outcome"}),
 		stored: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "spanbot_click_stored_seconds",

@@ -2,6 +2,8 @@ package bot
 
 import (
 	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,13 +12,14 @@ import (
 	"github.com/spanbot/spanbot/internal/review"
 	"github.com/spanbot/spanbot/internal/sandbox/phoenixd"
 	"github.com/spanbot/spanbot/internal/sandbox/slackd"
+	"github.com/spanbot/spanbot/internal/slackui"
 )
 
 // guardedBubble is inBubble with reviewers of the route.
-func guardedBubble(t *testing.T, who func(b *bubble) []string, f func(b *bubble)) {
+func guardedBubble(t *testing.T, who func(b *bubble) []string, f func(b *bubble), scopes ...string) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, 12, phoenixd.Options{Every: 100 * time.Hour}, slackd.Options{})
+		b := newBubble(t, 12, phoenixd.Options{Every: 100 * time.Hour}, slackd.Options{Scopes: scopes})
 		defer b.end()
 		b.routes[0].Since = 1000 * time.Hour
 		b.routes[0].Reviewers = who(b)
@@ -77,6 +80,13 @@ func TestReviewers_MembersOfTheChannel(t *testing.T) {
 			b.t.Errorf("while Slack does not say who is a member: %q", w)
 		}
 		heal()
+		// A crowd of clicks meanwhile is not a crowd of look-ups.
+		asked := b.slack.Calls("conversations.members")
+		b.say(1, s[0], "correct")
+		if n := b.slack.Calls("conversations.members"); n != asked {
+			b.t.Errorf("%d more look-ups within %s of a failure", n-asked, membersRetry)
+		}
+		time.Sleep(membersRetry)
 		b.say(0, s[0], "correct")
 		b.slack.Remove(ch, b.people[2].ID)
 		time.Sleep(6 * time.Minute) // what was known of the channel is old by now
@@ -94,6 +104,144 @@ func TestReviewers_MembersOfTheChannel(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.none(8, 3)
 	})
+}
+
+func TestReviewers_UserGroups(t *testing.T) {
+	groups := []string{"S0000001", "S0000002", "S0000003", "S0000004", "S0000005", "S0000006", "S0000007"}
+	guardedBubble(t, func(b *bubble) []string {
+		for _, g := range groups {
+			b.slack.Group(g)
+		}
+		b.slack.Group(groups[6], b.people[0].ID)
+		return groups
+	}, func(b *bubble) {
+		s := b.spans()
+		// Slack says nothing of any group: the click is answered within its budget,
+		// however many there are, and nobody is let in.
+		heal := b.slack.Fail(slackd.Fault{Method: "usergroups.users.list", Slow: time.Minute})
+		start := time.Now()
+		b.say(0, s[0], "correct")
+		if took := time.Since(start); took > membersPatience+1100*time.Millisecond { // say waits a second for the word
+			b.t.Errorf("a click took %s", took)
+		}
+		if w := b.lastWord(0); !strings.Contains(w, "try again") {
+			b.t.Errorf("while Slack says nothing: %q", w)
+		}
+		heal()
+		time.Sleep(2 * time.Minute)
+		b.say(0, s[0], "correct")
+		b.say(1, s[0], "incorrect")
+		if w := b.lastWord(1); !strings.Contains(w, "only the reviewers") {
+			b.t.Errorf("somebody of no group was told %q", w)
+		}
+		// A group that was dissolved has no members, whoever was one.
+		b.slack.Fail(slackd.Fault{Method: "usergroups.users.list", Error: "no_such_subteam"})
+		time.Sleep(membersFresh + time.Second)
+		b.say(0, s[1], "correct")
+		if w := b.lastWord(0); !strings.Contains(w, "may not see in Slack who the reviewers") {
+			b.t.Errorf("a member of a group that is gone was told %q", w)
+		}
+		b.none(8, 1)
+	}, "usergroups:read")
+}
+
+func TestReviewers_WithoutTheScopeNobodyOfAGroupIsLetInAndItIsSaidWhy(t *testing.T) {
+	guardedBubble(t, func(b *bubble) []string {
+		b.slack.Group("S0000001", b.people[0].ID)
+		return []string{"S0000001", b.people[1].ID}
+	}, func(b *bubble) {
+		s := b.spans()
+		b.say(0, s[0], "correct")
+		if w := b.lastWord(0); !strings.Contains(w, "tell whoever runs it") {
+			b.t.Errorf("a member of a group that we may not see was told %q", w)
+		}
+		b.say(1, s[0], "incorrect") // named by id: nobody is asked
+		b.none(8, 1)
+
+		c := &checker{b: &Bot{set: Settings{Routes: b.routes, Log: slog.New(slog.DiscardHandler)}, slack: b.slackClient()}}
+		c.slack(b.t.Context())
+		var failures []string
+		for _, f := range c.list {
+			if f.State == "fail" {
+				failures = append(failures, f.Text)
+			}
+		}
+		if all := strings.Join(failures, "\n"); len(failures) != 2 || !strings.Contains(all, "scope usergroups:read is missing") || !strings.Contains(all, "route main, reviewers S0000001") {
+			b.t.Errorf("check says %q", failures)
+		}
+	})
+}
+
+// A bot that starts while Phoenix is gone prepares no route, and its cards of
+// yesterday can be judged all the same, by those who may.
+func TestReviewers_MembersOfTheChannelWhilePhoenixIsGoneSinceTheStart(t *testing.T) {
+	guardedBubble(t, func(*bubble) []string { return []string{review.ChannelMembers} }, func(b *bubble) {
+		s, ch := b.spans(), b.channels()[0]
+		b.slack.Remove(ch, b.people[2].ID)
+		_ = b.bots[0].end()
+		heal := b.px.Fail(phoenixd.Fault{Status: 503})
+		b.start()
+		time.Sleep(10 * time.Second)
+		b.say(0, s[0], "correct")
+		if n := len(b.slack.Ephemerals(b.people[0].ID)); n != 0 {
+			b.t.Errorf("a member was told %q", b.lastWord(0))
+		}
+		heal()
+		time.Sleep(5 * time.Minute)
+		b.none(8, 1)
+	})
+}
+
+func TestExternal_AChannelOfTwoOrganisationsIsUsedOnlyWhereTheRouteSaysSo(t *testing.T) {
+	for _, allowed := range []bool{false, true} {
+		t.Run(fmt.Sprint(allowed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t, 13, phoenixd.Options{Every: 100 * time.Hour}, slackd.Options{})
+				defer b.end()
+				b.routes[0].Since, b.routes[0].External = 1000*time.Hour, allowed
+				b.slack.Share(b.channels()[0], true)
+				b.start()
+				time.Sleep(time.Minute)
+				if n := len(b.spans()); (n > 0) != allowed {
+					t.Errorf("%d cards in a channel that is shared; allowed: %v", n, allowed)
+				}
+				c := &checker{b: &Bot{set: Settings{Routes: b.routes, Log: slog.New(slog.DiscardHandler)}, slack: b.slackClient()}}
+				c.slack(t.Context())
+				want := map[bool]string{false: "fail", true: "warn"}[allowed]
+				if !slices.ContainsFunc(c.list, func(f Finding) bool {
+					return f.State == want && strings.Contains(f.Text, "is shared with another organisation")
+				}) {
+					t.Errorf("check says %+v", c.list)
+				}
+			})
+		})
+	}
+}
+
+// A channel that becomes shared while cards go there gets none any more.
+func TestExternal_AChannelThatBecomesSharedGetsNoMoreCards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t, 14, phoenixd.Options{}, slackd.Options{})
+		defer b.end()
+		b.start()
+		time.Sleep(time.Minute)
+		before := len(b.spans())
+		if before == 0 {
+			t.Fatal("no card before")
+		}
+		b.slack.Share(b.channels()[0], true)
+		time.Sleep(recheck + 20*time.Second)
+		then := len(b.spans())
+		time.Sleep(10 * time.Minute)
+		if n := len(b.spans()); n != then {
+			t.Errorf("%d cards more after the look that finds it shared", n-then)
+		}
+	})
+}
+
+// slackClient is one beside the bot's.
+func (b *bubble) slackClient() *slackui.Client {
+	return slackui.New(slackui.Options{BotToken: b.slack.BotToken(), APIURL: "http://" + atSlack + "/api/", Dial: b.network.Dial})
 }
 
 func toText(m map[string]any) string { return fmt.Sprint(m) }

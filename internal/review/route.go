@@ -76,6 +76,24 @@ type Route struct {
 // ChannelMembers among Route.Reviewers are the members of the route's channel.
 const ChannelMembers = "channel"
 
+// MayJudge says whether a person may judge the route's cards; when their id alone
+// does not tell, ask are the user groups and the channel of whose members one may.
+// channel is the id of the route's channel.
+func (r Route) MayJudge(user, channel string) (may bool, ask []string) {
+	if len(r.Reviewers) == 0 || slices.Contains(r.Reviewers, user) {
+		return true, nil
+	}
+	for _, id := range r.Reviewers {
+		switch {
+		case id == ChannelMembers:
+			ask = append(ask, channel)
+		case strings.HasPrefix(id, "S"):
+			ask = append(ask, id)
+		}
+	}
+	return false, ask
+}
+
 // Verdict is the named reason why a span is posted or not: metric label, log
 // field and line of the dry run are the same word.
 type Verdict string

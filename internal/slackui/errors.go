@@ -64,6 +64,8 @@ var table = map[string]struct {
 	"not_allowed_token_type":  {review.Denied, "the token is of the wrong kind: SLACK_BOT_TOKEN is xoxb-…, SLACK_APP_TOKEN is xapp-…"},
 	"user_not_found":          {review.Gone, "Slack does not know that user"},
 	"users_not_found":         {review.Gone, "Slack does not know that user"},
+	"no_such_subteam":         {review.Gone, "there is no such user group; check the reviewers of the route"},
+	"plan_upgrade_required":   {review.Denied, "the workspace's plan has no user groups; name people or the channel as reviewers of the route"},
 	"user_not_in_channel":     {review.Gone, "that user is not in the channel"},
 	"not_enabled":             {review.Denied, "the app's Home tab is switched off; switch it on under “App Home”"},
 

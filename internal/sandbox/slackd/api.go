@@ -82,6 +82,7 @@ var methods = map[string]method{
 	"conversations.join":    {do: conversationsJoin},
 	"users.info":            {do: usersInfo},
 	"users.list":            {do: usersList},
+	"usergroups.users.list": {do: usergroupMembers},
 	"views.open":            {do: viewsOpen},
 	"views.push":            {do: viewsPush},
 	"views.update":          {do: viewsUpdate},
@@ -140,7 +141,7 @@ func (s *Server) checkToken(token string, app bool) string {
 func (s *Server) write(w http.ResponseWriter, a answer) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
-	h.Set("X-OAuth-Scopes", scopes)
+	h.Set("X-OAuth-Scopes", strings.Join(append([]string{scopes}, s.o.Scopes...), ","))
 	if a.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((a.retryAfter+time.Second-1)/time.Second)))
 	}
@@ -156,7 +157,7 @@ func (s *Server) write(w http.ResponseWriter, a answer) {
 var perMinute = map[string]int{
 	"chat.update": 50, "chat.delete": 50, "conversations.history": 50, "conversations.replies": 50,
 	"conversations.info": 50, "conversations.join": 50, "conversations.list": 20, "conversations.members": 100,
-	"users.info": 100, "users.list": 20, "chat.postEphemeral": 100,
+	"users.info": 100, "users.list": 20, "usergroups.users.list": 20, "chat.postEphemeral": 100,
 	"views.open": 100, "views.update": 100, "views.push": 100, "views.publish": 100,
 }
 

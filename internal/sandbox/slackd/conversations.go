@@ -11,7 +11,7 @@ func (s *Server) channelObject(c *channel) obj {
 		"id": c.id, "name": c.name, "name_normalized": c.name, "created": created, "creator": s.people[0].ID,
 		"is_channel": !c.private, "is_group": c.private, "is_im": false, "is_mpim": false, "is_private": c.private,
 		"is_archived": c.archived, "is_general": c.name == "general", "is_member": c.has(s.bot), "unlinked": 0,
-		"is_shared": false, "is_org_shared": false, "is_ext_shared": false, "is_pending_ext_shared": false,
+		"is_shared": c.shared, "is_org_shared": false, "is_ext_shared": c.shared, "is_pending_ext_shared": false,
 		"context_team_id": s.team, "num_members": len(c.members), "previous_names": []string{},
 		"topic":   obj{"value": c.topic, "creator": s.people[0].ID, "last_set": created},
 		"purpose": obj{"value": "", "creator": "", "last_set": 0},

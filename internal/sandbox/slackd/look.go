@@ -114,3 +114,22 @@ func (s *Server) Remove(channel, user string) {
 		c.members = slices.DeleteFunc(c.members, func(m string) bool { return m == user })
 	}
 }
+
+// Group makes a user group, or gives one that there is other members.
+func (s *Server) Group(id string, users ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.groups == nil {
+		s.groups = map[string][]string{}
+	}
+	s.groups[id] = users
+}
+
+// Share shares a channel with another organisation (Slack Connect), or ends that.
+func (s *Server) Share(channel string, shared bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.store.channels[channel]; c != nil {
+		c.shared = shared
+	}
+}

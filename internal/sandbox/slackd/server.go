@@ -29,9 +29,10 @@ type Options struct {
 	// PingEvery is how often a Socket Mode connection is pinged; 0: 5 s.
 	PingEvery time.Duration
 
-	More int          // people beside the three
-	Seed uint64       // of ids and tokens; 0: different ones each time
-	Log  *slog.Logger // nil: silent
+	More   int          // people beside the three
+	Scopes []string     // that the app was granted beside those of its manifest
+	Seed   uint64       // of ids and tokens; 0: different ones each time
+	Log    *slog.Logger // nil: silent
 
 	// PostEvery is how often one channel takes a message, PerMinute how many
 	// calls of a method are taken in any 60 s. Zero values are Slack's own;
@@ -83,9 +84,11 @@ type Server struct {
 	store store
 	views viewBook
 	pace  paceBook
-	links linkBook
-	hooks map[string]*hook
-	pages map[*page]bool
+
+	groups map[string][]string // user groups, by id
+	links  linkBook
+	hooks  map[string]*hook
+	pages  map[*page]bool
 
 	envelopes map[string]*envelope
 

@@ -27,6 +27,7 @@ type channel struct {
 	id, name, topic string
 	private         bool
 	archived        bool
+	shared          bool // with another organisation
 	members         []string
 	messages        []obj             // by ts, replies among them
 	read            map[string]string // user → ts of the newest message they have seen

@@ -1,5 +1,7 @@
 package slackd
 
+import "slices"
+
 func usersInfo(s *Server, c call) answer {
 	id := c.text("user")
 	if id == s.bot {
@@ -41,4 +43,20 @@ func (s *Server) botObject() obj {
 		"tz": "Etc/UTC", "tz_label": "Coordinated Universal Time", "tz_offset": 0, "updated": 0,
 		"profile": obj{"real_name": "Spanbot", "real_name_normalized": "Spanbot", "display_name": "", "api_app_id": s.app, "bot_id": s.botID, "team": s.team},
 	}
+}
+
+// usergroupsRead is the scope that a call of user groups wants.
+const usergroupsRead = "usergroups:read"
+
+func usergroupMembers(s *Server, c call) answer {
+	if !slices.Contains(s.o.Scopes, usergroupsRead) {
+		a := no("missing_scope")
+		a.body["needed"], a.body["provided"] = usergroupsRead, scopes
+		return a
+	}
+	users, known := s.groups[c.text("usergroup")]
+	if !known {
+		return no("no_such_subteam")
+	}
+	return yes(obj{"users": append([]string{}, users...)})
 }
