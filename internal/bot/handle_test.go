@@ -47,3 +47,22 @@ func TestHandle_EveryActionOfSlackuiHasAHandler(t *testing.T) {
 		}
 	}
 }
+
+// Reading is for all who see the card; whatever says or changes something asks
+// first who may. A new button is guarded unless it is put on this list.
+func TestHandle_EveryActionButReadingIsGuarded(t *testing.T) {
+	reading := []string{"Details", "Page", "Trace"}
+	source, err := os.ReadFile("judge.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`OnClick\(slackui\.(\w+), (b\.guarded\()?`).FindAllStringSubmatch(string(source), -1)
+	if len(found) < 10 {
+		t.Fatalf("only %v were found in judge.go", found)
+	}
+	for _, m := range found {
+		if guarded := m[2] != ""; guarded == slices.Contains(reading, m[1]) {
+			t.Errorf("slackui.%s: guarded is %v", m[1], guarded)
+		}
+	}
+}

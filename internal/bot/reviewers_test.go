@@ -145,6 +145,58 @@ func TestReviewers_UserGroups(t *testing.T) {
 	}, "usergroups:read")
 }
 
+// What is asked when the form opens is asked again when it is sent, and when a
+// judgement is taken back.
+func TestReviewers_WhoIsTakenOutWhileTheFormIsOpen(t *testing.T) {
+	const group = "S0000001"
+	guardedBubble(t, func(b *bubble) []string {
+		b.slack.Group(group, b.people[0].ID)
+		return []string{group}
+	}, func(b *bubble) {
+		s, ch, who := b.spans(), b.channels()[0], b.people[0].ID
+		b.say(0, s[0], "correct")
+		time.Sleep(time.Minute)
+		for _, m := range b.slack.Messages(ch) {
+			if b.card(s[0]) == fmt.Sprint(blocksOf(m)) {
+				for _, bl := range blocksOf(m) { // on a judged card it is behind ⋯
+					if accessory, has := bl["accessory"]; has {
+						option := optionOf(map[string]any{"elements": []any{accessory}}, "annotate")
+						_ = b.slack.Click(who, ch, m["ts"].(string), slackd.Action{BlockID: bl["block_id"].(string), ActionID: "more", Option: option})
+					}
+				}
+			}
+		}
+		time.Sleep(10 * time.Second)
+		views := b.slack.Views(who)
+		if len(views) != 1 {
+			b.t.Fatalf("%d forms are open", len(views))
+		}
+		b.slack.Group(group)
+		time.Sleep(membersFresh + time.Second)
+		values := map[string]any{"explanation": map[string]any{"explanation": map[string]any{"type": "plain_text_input", "value": "typed for minutes"}}}
+		wrong := slackd.FieldErrors(b.slack.Submit(who, views[0].ID, values))
+		if w := fmt.Sprint(wrong); len(wrong) != 1 || !strings.Contains(w, "only the reviewers") {
+			b.t.Errorf("the form says %q", w)
+		}
+		if len(b.slack.Views(who)) != 1 {
+			b.t.Error("the form closed over what was typed")
+		}
+		if err := b.slack.ClickView(who, views[0].ID, slackd.Action{BlockID: "withdraw", ActionID: "withdraw"}, nil); err != nil {
+			b.t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if w := b.lastWord(0); !strings.Contains(w, "only the reviewers") {
+			b.t.Errorf("who took a judgement back was told %q", w)
+		}
+		for _, a := range b.px.Annotations(s[0]) {
+			if strings.Contains(fmt.Sprint(a), "typed for minutes") {
+				b.t.Error("what a refused form said is in Phoenix")
+			}
+		}
+		b.none(8, 1) // the judgement of before stays
+	}, "usergroups:read")
+}
+
 func TestReviewers_WithoutTheScopeNobodyOfAGroupIsLetInAndItIsSaidWhy(t *testing.T) {
 	guardedBubble(t, func(b *bubble) []string {
 		b.slack.Group("S0000001", b.people[0].ID)
