@@ -282,12 +282,14 @@ func (t *Tab) Click(selector string) {
 
 func awaited(p *runtime.EvaluateParams) { p.AwaitPromise = new(true) }
 
-// Type types into a field, in place of what is in it.
+// Type types into a field, in place of what is in it. The keys go to where the
+// click put the focus: chromedp.SendKeys reads an element's attributes before it
+// takes their lock, while the page may be changing them (v0.23.0).
 func (t *Tab) Type(selector, text string) {
 	t.tb.Helper()
 	t.Click(selector)
 	ask(t, "select all of "+selector, chromedp.Evaluate[any](fmt.Sprintf(`document.querySelector(%q).select?.(), 0`, selector)))
-	t.run("type into "+selector, chromedp.KeyEvent(kb.Delete), chromedp.SendKeys(chromedp.CSS(selector), text))
+	t.run("type into "+selector, chromedp.KeyEvent(kb.Delete), chromedp.KeyEvent(text))
 }
 
 // Key presses a key, such as kb.Escape, wherever the focus is.
