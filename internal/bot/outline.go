@@ -77,7 +77,7 @@ func (b *Bot) postOutline(ctx context.Context, c slackui.Click, thread review.Th
 		return err
 	}
 	// An earlier owner may have posted it and died before the record.
-	ts, ok, err := b.slack.Find(ctx, thread.Channel, thread.TS, slackui.OutlineBlockID(c.Ref), time.Now().Add(-24*time.Hour))
+	ts, ok, err := b.slack.Find(ctx, thread.Channel, thread.TS, slackui.OutlineBlockID(c.Ref), time.Now().Add(-24*time.Hour), b.identity)
 	if err != nil {
 		return err
 	}

@@ -203,12 +203,12 @@ func (r *route) find(ctx context.Context, c queue.Claim, channel, parent string)
 	// Clocks of Redis and Slack may differ by a little.
 	oldest := c.Since.Add(-2 * time.Minute)
 	if parent != "" {
-		ts, ok, err := r.b.slack.Find(ctx, channel, parent, slackui.CardBlockID(c.Ref), oldest)
+		ts, ok, err := r.b.slack.Find(ctx, channel, parent, slackui.CardBlockID(c.Ref), oldest, r.b.identity)
 		if ok || (err != nil && review.KindOf(err) != review.Gone) {
 			return slackui.Posted{TS: ts, ThreadTS: parent}, ok, err
 		}
 	}
-	ts, ok, err := r.b.slack.Find(ctx, channel, "", slackui.CardBlockID(c.Ref), oldest)
+	ts, ok, err := r.b.slack.Find(ctx, channel, "", slackui.CardBlockID(c.Ref), oldest, r.b.identity)
 	return slackui.Posted{TS: ts}, ok, err
 }
 

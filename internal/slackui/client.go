@@ -241,11 +241,11 @@ func channelTrouble(err error) error {
 	return err
 }
 
-// Find looks for a message by the block_id of its first block, in a channel or,
-// with threadTS, in a thread, among those since oldest.
+// Find looks for a message of ours by the block_id of its first block, in a
+// channel or, with threadTS, in a thread, among those since oldest.
 //
 // Slack: conversations.history, conversations.replies.
-func (c *Client) Find(ctx context.Context, channel, threadTS, blockID string, oldest time.Time) (ts string, ok bool, err error) {
+func (c *Client) Find(ctx context.Context, channel, threadTS, blockID string, oldest time.Time, us Identity) (ts string, ok bool, err error) {
 	method := "conversations.history"
 	form := url.Values{"channel": {channel}, "limit": {"200"}, "oldest": {stamp(oldest)}, "inclusive": {"true"}}
 	if threadTS != "" {
@@ -258,7 +258,7 @@ func (c *Client) Find(ctx context.Context, channel, threadTS, blockID string, ol
 			return "", false, err
 		}
 		for _, m := range page.Messages {
-			if m.is(blockID) {
+			if m.by(us) && m.is(blockID) {
 				return m.TS, true, nil
 			}
 		}

@@ -173,6 +173,15 @@ type foundElement struct {
 	} `json:"options"`
 }
 
+// by reports whether a message is ours: others can write the same ids into theirs,
+// and what a card says of reviewers is believed when Redis has forgotten it.
+func (m foundMessage) by(us Identity) bool {
+	if m.BotID != "" && us.BotID != "" {
+		return m.BotID == us.BotID
+	}
+	return m.User != "" && m.User == us.BotUser
+}
+
 // is reports whether the message is the one with that block_id; the ids in its
 // buttons are the second witness.
 func (m foundMessage) is(blockID string) bool {
@@ -269,8 +278,8 @@ func stateOf(b foundBlock) review.State {
 // Slack: conversations.history, conversations.replies.
 func (c *Client) Cards(ctx context.Context, channel string, oldest time.Time, us Identity, f func(Found) error) error {
 	each := func(m foundMessage) error {
-		if us.BotID != "" && m.BotID != us.BotID && m.User != us.BotUser {
-			return nil // another's, whatever it says
+		if !m.by(us) {
+			return nil // somebody else's, whatever it says
 		}
 		card, ok := m.card(channel)
 		if !ok {

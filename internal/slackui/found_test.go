@@ -115,3 +115,39 @@ func TestFound_SummaryOfAClosedCard(t *testing.T) {
 		t.Errorf("summary %q; want %q", got.Summary, want)
 	}
 }
+
+// A card holds votes of reviewers, which are believed when Redis has forgotten
+// it: nobody else's message is taken for one, whatever it says.
+func TestFound_ForgedCardsAreNotRead(t *testing.T) {
+	drawn, err := json.Marshal(DrawCard(cardOf(chatSpan(), judged(voteOf("U7", "correct", 1, nil)))).Blocks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	us := Identity{BotID: "B1", BotUser: "U0"}
+	for _, tt := range []struct {
+		name, author string
+		us           Identity
+		ours         bool
+	}{
+		{"ours", `"bot_id":"B1","user":"U0",`, us, true},
+		{"ours, where Slack names the user alone", `"user":"U0",`, us, true},
+		{"another app's", `"bot_id":"B2","user":"U2",`, us, false},
+		{"another app's that claims our user", `"bot_id":"B2","user":"U0",`, us, false},
+		{"a person's", `"user":"U7",`, us, false},
+		{"nobody's", ``, us, false},
+		{"nobody's, when we do not know who we are", ``, Identity{}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			message := fmt.Sprintf(`{"type":"message","ts":"1758000000.000001",%s"text":"x","blocks":%s}`, tt.author, drawn)
+			c := answering(t, map[string]string{"conversations.history": `{"ok":true,"messages":[` + message + `]}`})
+			found := 0
+			if err := c.Cards(t.Context(), "C1", time.Time{}, tt.us, func(Found) error { found++; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			_, ok, err := c.Find(t.Context(), "C1", "", CardBlockID(testRef), time.Time{}, tt.us)
+			if err != nil || (found == 1) != tt.ours || ok != tt.ours {
+				t.Errorf("%d cards are read, one is found: %v, %v; want %v", found, ok, err, tt.ours)
+			}
+		})
+	}
+}

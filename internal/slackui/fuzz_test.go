@@ -56,7 +56,7 @@ func newProbe(t *testing.T) *probe {
 			t.Errorf("%s: %+v by %+v reached its handler", what, ref, who)
 		}
 	}
-	for _, a := range []Action{Up, Down, Annotate, Details, Trace, Skip, Withdraw, Page, Pick} {
+	for _, a := range []Action{Up, Down, Annotate, Details, Trace, Skip, Withdraw, Page, Again, Pick} {
 		p.OnClick(a, func(_ context.Context, c Click) error {
 			check(string(a), c.Ref, c.Reviewer)
 			switch a { // what can come back

@@ -107,7 +107,7 @@ func answering(t *testing.T, answers map[string]string) *Client {
 func TestFind_NamesTheScopeThatIsMissing(t *testing.T) {
 	for method, thread := range map[string]string{"conversations.history": "", "conversations.replies": "1.000001"} {
 		c := answering(t, map[string]string{method: `{"ok":false,"error":"missing_scope","needed":"groups:history","provided":"chat:write"}`})
-		_, _, err := c.Find(t.Context(), "C1", thread, "card:r:s", time.Time{})
+		_, _, err := c.Find(t.Context(), "C1", thread, "card:r:s", time.Time{}, Identity{BotID: "B1", BotUser: "U0"})
 		if review.KindOf(err) != review.Denied || !strings.Contains(review.TextOf(err), "groups:history") {
 			t.Errorf("%s: %v; want Denied, naming groups:history", method, err)
 		}

@@ -10,6 +10,10 @@ import (
 const (
 	ackWithin = 3 * time.Second
 	tries     = 4 // the first one and three more
+
+	// resendAfter is later than ackWithin: who waits is told that nothing came
+	// before the app hears of it again.
+	resendAfter = ackWithin + 100*time.Millisecond
 )
 
 // errNoAck says that the app did not answer in time.
@@ -95,7 +99,7 @@ func (s *Server) sending(e *envelope) {
 		if try == 0 && s.sendTwice() {
 			_, _ = s.send(e, 0, "")
 		}
-		t := time.NewTimer(ackWithin)
+		t := time.NewTimer(resendAfter)
 		select {
 		case <-e.done:
 			t.Stop()
