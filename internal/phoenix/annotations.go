@@ -165,7 +165,7 @@ func (c *Client) Annotated(ctx context.Context, project, name string, spans []re
 	return done, nil
 }
 
-// batches asks for many ids. SQLite's plan becomes slow above 25 ids, but for a
+// batches asks for many ids, of that annotation name or, for "", of any. SQLite's plan becomes slow above 25 ids, but for a
 // long list the number of requests weighs more. The head of a request stays far
 // below the 16 KiB that the server can take.
 func (c *Client) batches(ctx context.Context, project, name string, t target, ids []string, text int, f func(wireAnnotation)) error {
@@ -175,7 +175,10 @@ func (c *Client) batches(ctx context.Context, project, name string, t target, id
 	}
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })
 	for batch := range slices.Chunk(ids, size) {
-		q := url.Values{t.query: batch, "include_annotation_names": {name}}
+		q := url.Values{t.query: batch}
+		if name != "" {
+			q.Set("include_annotation_names", name)
+		}
 		if err := c.annotations(ctx, project, t, q, text, f); err != nil {
 			return err
 		}
