@@ -21,14 +21,19 @@ var imports = map[string]struct{ ours, libraries []string }{
 	"internal/phoenix": {[]string{"internal/review"}, []string{"github.com/prometheus/client_golang"}},
 	"internal/queue":   {[]string{"internal/review"}, []string{"github.com/redis/go-redis", "github.com/prometheus/client_golang"}},
 	"internal/slackui": {[]string{"internal/review"}, []string{"github.com/slack-go/slack", "github.com/gorilla/websocket", "golang.org/x/time", "github.com/prometheus/client_golang"}},
-	"internal/config":  {[]string{"internal/review"}, []string{"go.yaml.in/yaml"}},
+	"internal/stats":   {},
+	"internal/evals": {
+		[]string{"internal/review", "internal/phoenix", "internal/stats"},
+		[]string{"github.com/openai/openai-go", "go.yaml.in/yaml"},
+	},
+	"internal/config": {[]string{"internal/review"}, []string{"go.yaml.in/yaml"}},
 	"internal/bot": {
 		[]string{"internal/review", "internal/phoenix", "internal/queue", "internal/slackui"},
 		[]string{"github.com/robfig/cron", "github.com/prometheus/client_golang"},
 	},
 	"cmd/bot": {
-		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui",
-			"internal/sandbox", "internal/sandbox/slackd", "internal/sandbox/slackd/page", "internal/sandbox/phoenixd", "internal/sandbox/redisd", "internal/sandbox/recorded"},
+		[]string{"internal/review", "internal/config", "internal/bot", "internal/phoenix", "internal/slackui", "internal/evals", "internal/stats",
+			"internal/sandbox", "internal/sandbox/modeld", "internal/sandbox/slackd", "internal/sandbox/slackd/page", "internal/sandbox/phoenixd", "internal/sandbox/redisd", "internal/sandbox/recorded"},
 		[]string{"github.com/alecthomas/kong", "golang.org/x/term"},
 	},
 }

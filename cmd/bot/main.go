@@ -69,16 +69,21 @@ type cli struct {
 	Data             string `help:"Folder of the embedded Redis ($SPANBOT_DATA; default ~/.local/share/spanbot)." placeholder:"FOLDER"`
 	LogLevel         string `help:"How much is logged: debug, info, warn or error ($SPANBOT_LOG_LEVEL; default info)." placeholder:"LEVEL"`
 
-	Run       runCmd      `cmd:"" default:"1" help:"Poll, post, take clicks and deliver, until stopped (the default)."`
-	Check     checkCmd    `cmd:"" help:"Ask Slack, Phoenix and Redis whether all is well, and say what to do."`
-	Preview   previewCmd  `cmd:"" help:"Poll once and post nothing: what would be posted, and how many cards a day."`
-	Outbox    outboxCmd   `cmd:"" help:"Look at judgements that Phoenix does not have, send them again, or drop them."`
-	History   historyCmd  `cmd:"" help:"Print what reviewers said and what became of it."`
-	Rebuild   rebuildCmd  `cmd:"" help:"Bring back from Slack and Phoenix what Redis does not know of the cards."`
-	Traces    tracesCmd   `cmd:"" help:"Send recorded traces to Phoenix, to try Spanbot with."`
-	Manifest  manifestCmd `cmd:"" help:"Print the manifest of the Slack app."`
-	ConfigCmd configCmd   `cmd:"" name:"config" help:"Write a spanbot.yaml to start from, or check one."`
-	Version   versionCmd  `cmd:"" help:"Print the version."`
+	Run        runCmd        `cmd:"" default:"1" help:"Poll, post, take clicks and deliver, until stopped (the default)."`
+	Check      checkCmd      `cmd:"" help:"Ask Slack, Phoenix and Redis whether all is well, and say what to do."`
+	Preview    previewCmd    `cmd:"" help:"Poll once and post nothing: what would be posted, and how many cards a day."`
+	Outbox     outboxCmd     `cmd:"" help:"Look at judgements that Phoenix does not have, send them again, or drop them."`
+	History    historyCmd    `cmd:"" help:"Print what reviewers said and what became of it."`
+	Rebuild    rebuildCmd    `cmd:"" help:"Bring back from Slack and Phoenix what Redis does not know of the cards."`
+	Traces     tracesCmd     `cmd:"" help:"Send recorded traces to Phoenix, or ask a model questions, to try Spanbot with."`
+	Dataset    datasetCmd    `cmd:"" help:"Build or extend a Phoenix dataset from spans that people annotated."`
+	Judge      judgeCmd      `cmd:"" help:"Make a judge, let it judge, measure it against people."`
+	Agreement  agreementCmd  `cmd:"" help:"Measure how far reviewers agree."`
+	Experiment experimentCmd `cmd:"" help:"Run a prompt over a dataset, and compare two of them."`
+	Loop       loopCmd       `cmd:"" help:"The eval loop in one go: traces, labels, dataset, judge, alignment, experiments."`
+	Manifest   manifestCmd   `cmd:"" help:"Print the manifest of the Slack app."`
+	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Write a spanbot.yaml to start from, or check one."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // flags are the given flags by their setting.

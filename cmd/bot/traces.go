@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	crand "crypto/rand"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -12,12 +13,19 @@ import (
 	"time"
 
 	"github.com/spanbot/spanbot/internal/config"
+	"github.com/spanbot/spanbot/internal/evals"
 	"github.com/spanbot/spanbot/internal/phoenix"
 	"github.com/spanbot/spanbot/internal/review"
 	"github.com/spanbot/spanbot/internal/sandbox/recorded"
 )
 
 type tracesCmd struct {
+	Questions string `help:"Ask a model these questions instead: a CSV file with a column question, or tutorial for its 20. With a model endpoint set, tutorial is the default." placeholder:"FILE|tutorial"`
+	Prompt    string `help:"System prompt for them: the text, or @FILE (default the tutorial's, which fails on purpose)." placeholder:"TEXT|@FILE"`
+	Model     string `help:"Model that is asked ($SPANBOT_TASK_MODEL)." placeholder:"MODEL"`
+	Recorded  bool   `help:"Send recorded traces even where a model endpoint is set."`
+	JSON      bool   `help:"Of asked questions: print JSON."`
+	modelFlags
 	Count int           `help:"Traces to send; more than there are start over (default each once)." placeholder:"N"`
 	Every time.Duration `help:"Pause between two traces; 0s: all at once, as if they had come in over the last minutes." default:"0s" placeholder:"DURATION"`
 }
@@ -25,6 +33,7 @@ type tracesCmd struct {
 // Help is shown below the flags.
 func (tracesCmd) Help() string {
 	return "Sends the questions of the trivia tutorial with recorded answers, and a few traces that are harder to judge, to Phoenix, to try Spanbot with. " +
+		"Where a model endpoint is set (OPENAI_BASE_URL, OPENAI_API_KEY), or with --questions, a model is asked instead, and each call recorded as OpenInference's instrumentation of OpenAI does. " +
 		"The project is --project, else $PHOENIX_PROJECT, else that of the routes in spanbot.yaml, else " + recorded.Project + "; it is made when it does not exist. Needs neither Slack nor Redis."
 }
 
@@ -33,9 +42,18 @@ func (t tracesCmd) Run(a *app) error {
 	if t.Count < 0 || t.Every < 0 {
 		return usage("--count and --every cannot be negative")
 	}
+	if t.Recorded && t.Questions != "" {
+		return usage("--recorded and --questions contradict each other")
+	}
+	if t.Questions != "" {
+		return t.ask(a)
+	}
 	c, project, err := t.load(a)
 	if err != nil {
 		return err
+	}
+	if c.Model.BaseURL != "" && !t.Recorded {
+		return t.ask(a)
 	}
 	set := a.settings(c)
 	if c.StandIns.Phoenix {
@@ -182,4 +200,70 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 	}
 	return ctx.Err() == nil
+}
+
+// ask asks a model the questions and records it.
+func (t tracesCmd) ask(a *app) error {
+	var questions []string
+	if t.Questions == "" || t.Questions == "tutorial" {
+		questions = recorded.Questions()
+	} else {
+		err := readCSV(t.Questions, []string{"question"}, func(line int, v map[string]string) error {
+			q := strings.TrimSpace(v["question"])
+			if q == "" {
+				return usage("%s, line %d: the question is empty", t.Questions, line)
+			}
+			questions = append(questions, q)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if t.Count > 0 {
+		all := questions
+		questions = nil
+		for i := range t.Count {
+			questions = append(questions, all[i%len(all)])
+		}
+	}
+	prompt, err := promptText(cmp.Or(t.Prompt, promptBefore))
+	if err != nil {
+		return err
+	}
+	w, err := a.loopWork(false)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	ms, err := a.models(w, t.modelFlags)
+	if err != nil {
+		return err
+	}
+	defer ms.close()
+	m, err := ms.named(t.Model, false)
+	if err != nil {
+		return err
+	}
+	p := a.progress("asked")
+	n := 0
+	done, err := evals.AskAll(a.ctx, m, evals.NewRecorder(w.px), w.name, prompt, questions, func(int, evals.Asked) { n++; p.say(n, len(questions)) })
+	p.end()
+	link := phoenix.ProjectURL(w.base, w.name)
+	if t.JSON {
+		list := make([]map[string]any, len(done))
+		for i, d := range done {
+			list[i] = map[string]any{"question": d.Question, "answer": d.Answer, "span_id": d.SpanID, "trace_id": d.TraceID, "model": d.Model, "stand_in": d.StandIn}
+		}
+		err = errors.Join(a.printJSON(map[string]any{"project": w.name, "traces": list, "spent": m.Spent(), "link": link}), err)
+	} else {
+		for i, d := range done {
+			fmt.Fprintf(a.out, "%3d  %s → %s\n", i+1, oneLine(d.Question, 60), oneLine(d.Answer, 80))
+		}
+		fmt.Fprintf(a.out, "%s in project %s: %s\n  %s\n", several(len(done), "trace"), w.name, link, spent(m.Spent()))
+		if ms.standIn {
+			fmt.Fprintln(a.out, "  No language model was used: a stand-in answered by rule.")
+		}
+	}
+	return a.interrupted(err, "the answers that came are recorded")
 }

@@ -49,6 +49,12 @@ type Config struct {
 		URL Secret
 		TLS *tls.Config `json:"-"` // nil: as usual
 	}
+	Model struct {
+		BaseURL string // without trailing slash; "phoenix": Phoenix's gateway; "": a stand-in
+		APIKey  Secret
+		Task    string // "" where none is named
+		Judge   string
+	}
 	StandIns  StandIns
 	Data      string // folder of what the embedded queue keeps; "" = there is no home to put it
 	Listen    string
@@ -170,6 +176,14 @@ func (l *loader) services(c *Config, file fileSettings) {
 	set(l, "SLACK_API_URL", file, &c.Slack.APIURL, parseSlackAPI)
 	if c.Slack.AppToken != "" && c.Slack.SigningSecret != "" {
 		l.elsewhere("SLACK_APP_TOKEN", "it asks for Socket Mode, SLACK_SIGNING_SECRET for HTTP mode; choose one and remove the other")
+	}
+
+	set(l, "OPENAI_BASE_URL", file, &c.Model.BaseURL, parseModel)
+	c.Model.APIKey = l.token("OPENAI_API_KEY")
+	set(l, "SPANBOT_TASK_MODEL", file, &c.Model.Task, parseWord)
+	set(l, "SPANBOT_JUDGE_MODEL", file, &c.Model.Judge, parseWord)
+	if c.Model.BaseURL == "" && c.Model.APIKey != "" {
+		c.Model.BaseURL = openAI
 	}
 
 	l.redisURL(c, file)

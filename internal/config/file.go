@@ -87,6 +87,8 @@ func (l *loader) top(root *yaml.Node) fileSettings {
 			plain(slackSection, f)
 		case "redis":
 			plain(redisSection, f)
+		case "model":
+			plain(modelSection, f)
 		case "listen", "retention", "stand_ins", "data":
 			out.values[f.path] = f
 		case "routes":

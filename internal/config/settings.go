@@ -66,6 +66,14 @@ func Settings() []Setting {
 			Example: "helpfulness", Help: "Rubric, the name of the annotation in Phoenix"},
 		{Env: "SPANBOT_MAX_OPEN", YAML: "routes[].max_open", Flag: "max-open", Route: true, Default: "25",
 			Example: "40", Help: "Cards that wait for a reviewer at any time; 0 = no limit"},
+		{Env: "OPENAI_BASE_URL", YAML: "model.base_url", Default: "OpenAI's, where there is a key; else a stand-in that is no language model",
+			Example: "http://127.0.0.1:11434/v1", Help: "OpenAI-compatible endpoint of the models of `traces`, `judge`, `experiment` and `loop`; `phoenix`: Phoenix's own gateway"},
+		{Env: "OPENAI_API_KEY", Secret: true,
+			Example: "sk-…", Help: "Its key; Phoenix's gateway takes Phoenix's"},
+		{Env: "SPANBOT_TASK_MODEL", YAML: "model.task",
+			Example: "gpt-4o", Help: "Model that answers questions; on Phoenix's gateway as `openai:gpt-4o`"},
+		{Env: "SPANBOT_JUDGE_MODEL", YAML: "model.judge",
+			Example: "gpt-4.1", Help: "Model that judges answers"},
 		{Env: "SPANBOT_LISTEN", YAML: "listen", Flag: "listen", Default: defaultListen,
 			Example: "0.0.0.0:8080", Help: "Address of probes, metrics and Slack's HTTP mode"},
 		{Env: "SPANBOT_RETENTION", YAML: "retention", Flag: "retention", Default: "90d",
@@ -111,6 +119,7 @@ var topSection = Section{"", "The file.", []Key{
 	{"phoenix", "section", "", "Where Phoenix is"},
 	{"slack", "section", "", "Where Slack is"},
 	{"redis", "section", "", "Where Redis is"},
+	{"model", "section", "", "Where language models are"},
 	{"listen", "host:port", defaultListen, "Address of probes, metrics and Slack's HTTP mode"},
 	{"retention", "duration", "90d", "How long cards are remembered in Redis"},
 	{"stand_ins", "on or off", "on", "Whether a stand-in takes the place of a Slack, Phoenix or Redis of which nothing is said"},
@@ -137,6 +146,12 @@ var redisSection = Section{"redis", "Where Redis is.", []Key{
 	{"ca_file", "path", "the system's authorities", "File of the certificates that may have signed Redis's (`rediss…://…`)"},
 	{"client_cert_file", "path", "", "File of the certificate that we show to Redis"},
 	{"client_key_file", "path", "", "File of its key"},
+}}
+
+var modelSection = Section{"model", "Where language models are, for the commands of the eval loop. The key comes from `OPENAI_API_KEY`.", []Key{
+	{"base_url", "URL or phoenix", "", "OpenAI-compatible endpoint; `phoenix`: Phoenix's own gateway"},
+	{"task", "text", "", "Model that answers questions"},
+	{"judge", "text", "", "Model that judges answers"},
 }}
 
 var routeSection = Section{"routes[]", "One route: which spans of which project go to which channel, under which rubric, when, and how many.", []Key{
@@ -184,7 +199,7 @@ var scoreSection = Section{"rubrics[].score", "The range of the form's score; an
 
 // Sections lists every place of spanbot.yaml with its keys, from the outside in.
 func Sections() []Section {
-	return []Section{topSection, phoenixSection, slackSection, redisSection, routeSection, rubricSection, labelSection, scoreSection}
+	return []Section{topSection, phoenixSection, slackSection, redisSection, modelSection, routeSection, rubricSection, labelSection, scoreSection}
 }
 
 // refused are keys that people write into the file and that only the
@@ -199,6 +214,8 @@ var refused = map[string]string{ //nolint:gosec // names of settings, no secrets
 	"slack.app_token":        "SLACK_APP_TOKEN",
 	"slack.signing_secret":   "SLACK_SIGNING_SECRET",
 	"redis.password":         "REDIS_URL",
+	"model.api_key":          "OPENAI_API_KEY",
+	"model.key":              "OPENAI_API_KEY",
 }
 
 func (s Section) names() []string {

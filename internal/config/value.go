@@ -363,3 +363,26 @@ func parseHeaders(s string) (map[string]Secret, error) {
 	}
 	return out, nil
 }
+
+// openAI is where OpenAI's own models are.
+const openAI = "https://api.openai.com/v1"
+
+// PhoenixGateway is the base URL that stands for Phoenix's own gateway to models.
+const PhoenixGateway = "phoenix"
+
+// parseModel reads the endpoint of models.
+func parseModel(s string) (string, error) {
+	if s == PhoenixGateway {
+		return s, nil
+	}
+	s, err := parseURL(s)
+	return strings.TrimRight(s, "/"), err
+}
+
+// parseWord reads a name without blanks.
+func parseWord(s string) (string, error) {
+	if strings.ContainsAny(s, " \t\n") {
+		return "", errors.New("a model's name has no blanks")
+	}
+	return s, nil
+}

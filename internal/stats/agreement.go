@@ -2,6 +2,7 @@ package stats
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
@@ -291,7 +292,7 @@ func (t *table) group() {
 		slices.Sort(vs)
 		buf = buf[:0]
 		for _, v := range vs {
-			buf = append(buf, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+			buf = binary.AppendVarint(buf, int64(v))
 		}
 		g, ok := index[string(buf)]
 		if !ok {

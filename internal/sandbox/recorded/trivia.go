@@ -83,5 +83,14 @@ George Orwell wrote it, and it came out in nineteen fifty-four.`},
 	return list
 }
 
+// Questions are the 20 questions of the tutorial, in its order.
+func Questions() []string {
+	var out []string
+	for _, t := range trivia() {
+		out = append(out, t.root.chat.messages[1].Content)
+	}
+	return out
+}
+
 // llm is a span of one call, as the OpenAI instrumentation names it.
 func llm(c chat) step { return step{name: "ChatCompletion", kind: "LLM", chat: &c} }

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spanbot/spanbot/internal/evals"
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+type experimentCmd struct {
+	Run     experimentRunCmd     `cmd:"" help:"Run a prompt and a model over a dataset, with the judge as evaluator."`
+	Compare experimentCompareCmd `cmd:"" help:"Compare two experiments pairwise."`
+	Show    experimentShowCmd    `cmd:"" help:"List the experiments of a dataset."`
+}
+
+type experimentRunCmd struct {
+	Dataset     string   `required:"" help:"Dataset." placeholder:"NAME"`
+	Version     string   `help:"Version of the dataset (default the newest; it is pinned)." placeholder:"ID"`
+	Split       []string `help:"Only these splits." placeholder:"NAME"`
+	Repetitions int      `default:"1" help:"How often each example runs." placeholder:"N"`
+	Name        string   `required:"" help:"Name of the experiment." placeholder:"NAME"`
+	Description string   `help:"Description." placeholder:"TEXT"`
+	Prompt      string   `required:"" help:"System prompt of the task: the text, or @FILE." placeholder:"TEXT|@FILE"`
+	Model       string   `help:"Model of the task ($SPANBOT_TASK_MODEL)." placeholder:"MODEL"`
+	Judge       string   `default:"judge.yaml" help:"The judge's file." placeholder:"FILE"`
+	Resume      string   `help:"Go on with this experiment: what failed or is missing." placeholder:"ID"`
+	Traces      bool     `default:"true" negatable:"" help:"Record the calls in the experiment's project in Phoenix."`
+	JSON        bool     `help:"Print JSON."`
+	modelFlags
+}
+
+// Help is shown below the flags.
+func (experimentRunCmd) Help() string {
+	return "Each example's question goes to the model under the prompt; the judge looks at each answer. Runs and evaluations are stored in Phoenix as they come, so it can be stopped and gone on with: --resume. " +
+		"Exit code 0; 1: a model or Phoenix failed, or --max-cost was reached; 2: settings are wrong, or the experiment to resume is another one."
+}
+
+// promptText is the flag's text, or the file's after @.
+func promptText(s string) (string, error) {
+	path, file := strings.CutPrefix(s, "@")
+	if !file {
+		return s, nil
+	}
+	b, err := os.ReadFile(path) //nolint:gosec // the person at the keyboard names it
+	if err != nil {
+		return "", usage("cannot read the prompt %s: %v", path, rootCause(err))
+	}
+	return string(b), nil
+}
+
+// Run runs.
+func (k experimentRunCmd) Run(a *app) error {
+	j, err := readJudge(k.Judge)
+	if err != nil {
+		return err
+	}
+	prompt, err := promptText(k.Prompt)
+	if err != nil {
+		return err
+	}
+	w, err := a.loopWork(false)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	d, err := w.dataset(a, k.Dataset)
+	if err != nil {
+		return err
+	}
+	ms, err := a.models(w, k.modelFlags)
+	if err != nil {
+		return err
+	}
+	defer ms.close()
+	r, err := k.run(a, w, ms, d, j, prompt)
+	if k.JSON {
+		err = errors.Join(a.printJSON(r), err)
+	} else {
+		printExperiment(a, w, r)
+	}
+	if err == nil && r.TaskErrors+r.EvalErrors > 0 {
+		return fmt.Errorf("%d runs and %d evaluations failed: %s; go on with --resume %s", r.TaskErrors, r.EvalErrors, r.FirstError, r.ID)
+	}
+	return a.interrupted(err, "what was run is in Phoenix; go on with --resume "+r.ID)
+}
+
+func (k experimentRunCmd) run(a *app, w *loopWork, ms *models, d phoenix.Dataset, j *evals.Judge, prompt string) (evals.ExperimentReport, error) {
+	task, err := ms.named(k.Model, false)
+	if err != nil {
+		return evals.ExperimentReport{}, err
+	}
+	if ms.standIn && j.Model != standInModel {
+		return evals.ExperimentReport{}, usage("the judge's model is %s, and no endpoint is set to ask it: set OPENAI_BASE_URL or OPENAI_API_KEY", j.Model)
+	}
+	judge, err := ms.named(j.Model, true)
+	if err != nil {
+		return evals.ExperimentReport{}, err
+	}
+	p := a.progress("runs")
+	defer p.end()
+	return evals.RunExperiment(a.ctx, w.px, evals.ExperimentOptions{Dataset: d, VersionID: k.Version, Splits: k.Split, Repetitions: k.Repetitions, Name: k.Name,
+		Description: k.Description, Task: evals.Task{Prompt: prompt, Model: task}, Judge: j, JudgeModel: judge, Resume: k.Resume, Trace: k.Traces, Progress: p.say})
+}
+
+func printExperiment(a *app, w *loopWork, r evals.ExperimentReport) {
+	if r.ID == "" {
+		return
+	}
+	fmt.Fprintf(a.out, "%s: %d of %d runs done now, %d before; %d answers judged, %d unparsable, %d failed\n", r.Name, r.Runs, r.Examples, r.Had, r.Evaluated, r.Unparsable, r.TaskErrors+r.EvalErrors)
+	fmt.Fprintf(a.out, "  labels  %s\n  task    %s\n  judge   %s\n  time    %.1f s\n", tally(r.Labels), spent(r.TaskSpent), spent(r.JudgeSpent), r.Seconds)
+	if r.StandIn {
+		fmt.Fprintln(a.out, "  "+noModel)
+	}
+	if r.Unvalidated {
+		fmt.Fprintln(a.out, "  ! the judge was not validated against people, or is below the floor: read its labels with doubt (spanbot judge align)")
+	}
+	fmt.Fprintf(a.out, "  experiment %s  %s\n", r.ID, phoenix.CompareURL(w.base, r.DatasetID, r.ID))
+}
+
+type experimentCompareCmd struct {
+	Before string `arg:"" help:"The base: an experiment's id, or its name with --dataset." placeholder:"BEFORE"`
+	After  string `arg:"" help:"The candidate." placeholder:"AFTER"`
+	Data   string `name:"dataset" help:"Dataset, to find experiments by name; of several of one name the newest counts." placeholder:"NAME"`
+	Judge  string `help:"The judge's file, to correct rates by its known errors." placeholder:"FILE"`
+	Post   string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
+	Cards  bool   `help:"Offer the pairs to reviewers as blind A/B cards."`
+	JSON   bool   `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (experimentCompareCmd) Help() string {
+	return "Pass rates with Wilson's interval, examples fixed and broken, the difference with Newcombe's interval, exact McNemar. Refused, with the reason, where a difference would mean nothing: another dataset, version, judge, splits or number of repetitions. " +
+		"Exit code 0; 1: Phoenix does not answer; 2: they cannot be compared."
+}
+
+// Run compares.
+func (k experimentCompareCmd) Run(a *app) error {
+	w, err := a.loopWork(false)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	var known *evals.Known
+	var j *evals.Judge
+	if k.Judge != "" {
+		if j, err = readJudge(k.Judge); err != nil {
+			return err
+		}
+		known = j.Errors()
+	}
+	before, after := k.Before, k.After
+	if k.Data != "" {
+		d, err := w.dataset(a, k.Data)
+		if err != nil {
+			return err
+		}
+		list, err := w.px.Experiments(a.ctx, d.ID)
+		if err != nil {
+			return err
+		}
+		for _, to := range []*string{&before, &after} {
+			found := false
+			for _, e := range list { // newest first
+				if e.Name == *to || e.ID == *to {
+					*to, found = e.ID, true
+					break
+				}
+			}
+			if !found {
+				return usage("the dataset %s has no experiment %s; it has %s", k.Data, *to, names(list))
+			}
+		}
+	}
+	c, err := evals.Compare(a.ctx, w.px, before, after, known)
+	if review.KindOf(err) == review.Gone || review.KindOf(err) == review.Refused {
+		return usage("there is no experiment %s or %s: %v", k.Before, k.After, err)
+	}
+	if err != nil {
+		return err
+	}
+	if j != nil && c.Judge != j.Identifier() {
+		return usage("the experiments were judged by %s, and %s is %s: its errors are not theirs", c.Judge, k.Judge, j.Identifier())
+	}
+	if k.JSON {
+		err = a.printJSON(c)
+	} else {
+		printComparison(a, w, c, 3)
+	}
+	if err != nil {
+		return err
+	}
+	return k.tell(a, w, c)
+}
+
+func names(list []phoenix.Experiment) string {
+	var out []string
+	for _, e := range list {
+		out = append(out, e.Name)
+	}
+	return cmp.Or(strings.Join(out, ", "), "none")
+}
+
+func printComparison(a *app, w *loopWork, c evals.Comparison, show int) {
+	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "\tpass rate\tcorrected for the judge's errors\n")
+	for _, s := range []struct {
+		what string
+		evals.Side
+	}{{"before", c.Before}, {"after", c.After}} {
+		fmt.Fprintf(t, "%s  %s\t%s\t%s\n", s.what, s.Name, s.Rate.Percent(), s.Corrected.Percent())
+	}
+	_ = t.Flush()
+	fmt.Fprintf(a.out, "%d pairs: %d pass both, %d fixed, %d broken, %d fail both\n", c.Pairs, c.Both, c.Fixed, c.Broken, c.Neither)
+	fmt.Fprintf(a.out, "difference %+.0f points (%+.0f to %+.0f)", 100*c.Difference.Value, 100*c.Difference.Low, 100*c.Difference.High)
+	if c.McNemar != nil {
+		fmt.Fprintf(a.out, ", McNemar p = %.3g", *c.McNemar)
+	}
+	fmt.Fprintln(a.out)
+	for _, warning := range c.Warnings {
+		fmt.Fprintf(a.out, "! %s\n", warning)
+	}
+	for _, list := range []struct {
+		what string
+		of   []evals.Change
+	}{{"broken", c.BrokenList}, {"fixed", c.FixedList}} {
+		for i, ch := range list.of {
+			if i == show {
+				break
+			}
+			fmt.Fprintf(a.out, "\n%s: %s\n  before  %s\n  after   %s\n", list.what, oneLine(ch.Question, 120), oneLine(ch.Before, 120), oneLine(ch.After, 120))
+		}
+	}
+	fmt.Fprintf(a.out, "%s\n", phoenix.CompareURL(w.base, c.DatasetID, c.Before.ID, c.After.ID))
+}
+
+type experimentShowCmd struct {
+	Dataset string `required:"" help:"Dataset." placeholder:"NAME"`
+	JSON    bool   `help:"Print JSON, one experiment a line."`
+}
+
+// Run lists.
+func (k experimentShowCmd) Run(a *app) error {
+	w, err := a.loopWork(false)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	d, err := w.dataset(a, k.Dataset)
+	if err != nil {
+		return err
+	}
+	list, err := w.px.Experiments(a.ctx, d.ID)
+	if err != nil {
+		return err
+	}
+	if k.JSON {
+		return a.printJSON(list)
+	}
+	if len(list) == 0 {
+		fmt.Fprintf(a.out, "The dataset %s has no experiments yet.\n", k.Dataset)
+		return nil
+	}
+	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tRUNS\tFAILED\tMISSING\tMODEL\tCREATED\tID")
+	for _, e := range list {
+		model, _ := e.Metadata["task_model"].(string)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%s\t%s\t%s\n", e.Name, e.Successful, e.Failed, e.Missing, cmp.Or(model, "-"), e.Created.Local().Format("2006-01-02 15:04"), e.ID)
+	}
+	return t.Flush()
+}
+
+func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison) error { return nil }

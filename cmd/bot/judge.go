@@ -1,0 +1,565 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spanbot/spanbot/internal/evals"
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/stats"
+)
+
+type judgeCmd struct {
+	Init  judgeInitCmd  `cmd:"" help:"Make a judge's file from a rubric and the train split of a dataset."`
+	Run   judgeRunCmd   `cmd:"" help:"Judge spans or the examples of a dataset, and write the verdicts to Phoenix."`
+	Align judgeAlignCmd `cmd:"" help:"Measure a judge against people, and hold it to the floor."`
+	Show  judgeShowCmd  `cmd:"" help:"Print a judge: its identifier, labels, examples and the prompt of one case."`
+}
+
+func readJudge(path string) (*evals.Judge, error) {
+	f, err := os.Open(path) //nolint:gosec // the person at the keyboard names it
+	if err != nil {
+		return nil, usage("cannot read the judge's file %s: %v; make one with spanbot judge init", path, rootCause(err))
+	}
+	defer f.Close()
+	return evals.ReadJudge(f, path)
+}
+
+func rootCause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+type judgeInitCmd struct {
+	Out     string `short:"o" default:"judge.yaml" help:"File to write; it must not exist." placeholder:"FILE"`
+	Name    string `help:"Name of the judge, part of the identifier of its annotations (default the rubric's)." placeholder:"NAME"`
+	Model   string `help:"Model that judges ($SPANBOT_JUDGE_MODEL)." placeholder:"MODEL"`
+	Dataset string `help:"Dataset whose train split gives the examples; without it there are none." placeholder:"NAME"`
+	Shots   int    `default:"6" help:"Examples at most, balanced between the labels." placeholder:"N"`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (judgeInitCmd) Help() string {
+	return "The rubric is --rubric: the file's, or Phoenix's annotation config of that name. Examples are undisputed, of the train split alone, adjudicated ones first and those with an explanation before others; the same dataset gives the same file. " +
+		"The file is yours to edit: each change of template, labels, examples or model is another judge. Exit code 0; 1: Phoenix does not answer; 2: the file exists, the dataset does not, or the rubric has no labels."
+}
+
+// Run writes the file.
+func (k judgeInitCmd) Run(a *app) error {
+	w, err := a.loopWork(false)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	j, err := k.build(a, w)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := j.Write(&b); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(k.Out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return usage("%s exists already; remove it, or write another file with -o", k.Out)
+	}
+	if err != nil {
+		return usage("cannot write %s: %v", k.Out, rootCause(err))
+	}
+	_, err = f.Write(b.Bytes())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if k.JSON {
+		return a.printJSON(map[string]any{"file": k.Out, "identifier": j.Identifier(), "annotation": j.Annotation(), "examples": len(j.Examples), "labels": j.Names(), "model": j.Model})
+	}
+	fmt.Fprintf(a.out, "%s: judge %s, model %s, %s; its annotations will be called %s\n", k.Out, j.Identifier(), j.Model, several(len(j.Examples), "example"), j.Annotation())
+	return nil
+}
+
+func (k judgeInitCmd) build(a *app, w *loopWork) (*evals.Judge, error) {
+	rubric, err := w.rubric(a.ctx, a.cli.Rubric)
+	if err != nil {
+		return nil, err
+	}
+	var train []evals.Labelled
+	if k.Dataset != "" {
+		d, err := w.dataset(a, k.Dataset)
+		if err != nil {
+			return nil, err
+		}
+		examples, _, err := w.px.Examples(a.ctx, d.ID, "", "train")
+		if err != nil {
+			return nil, err
+		}
+		train = evals.FromExamples(examples)
+	}
+	model := cmp.Or(k.Model, w.c.Model.Judge)
+	if w.c.Model.BaseURL == "" {
+		model = standInModel
+	}
+	if model == "" {
+		return nil, usage("no model is named that judges: set SPANBOT_JUDGE_MODEL, or say it with --model")
+	}
+	return evals.NewJudge(cmp.Or(k.Name, strings.ReplaceAll(rubric.Name, " ", "-")), model, rubric, train, k.Shots)
+}
+
+// dataset finds a dataset by its name.
+func (w *loopWork) dataset(a *app, name string) (phoenix.Dataset, error) {
+	d, ok, err := w.px.Dataset(a.ctx, name)
+	if err == nil && !ok {
+		err = usage("Phoenix has no dataset %s; make it with spanbot dataset --name %s", name, name)
+	}
+	return d, err
+}
+
+type judgeRunCmd struct {
+	judgeTarget
+	modelFlags
+	Votes  int  `default:"1" help:"Ask several times, with seeds; how the votes split is kept for sampling." placeholder:"N"`
+	Traces bool `default:"true" negatable:"" help:"Record what was asked in Phoenix's project evaluators."`
+	DryRun bool `help:"Print the prompt of one case and what it would cost; ask nobody."`
+	JSON   bool `help:"Print JSON."`
+}
+
+// judgeTarget says what is judged.
+type judgeTarget struct {
+	Judge   string `arg:"" optional:"" default:"judge.yaml" help:"The judge's file." placeholder:"FILE"`
+	Dataset string `help:"Judge the examples of this dataset; without it, the spans of --project." placeholder:"NAME"`
+	Split   string `help:"Only this split of the dataset." placeholder:"NAME"`
+	Limit   int    `help:"So many at most, the newest spans first." placeholder:"N"`
+}
+
+// Help is shown below the flags.
+func (judgeRunCmd) Help() string {
+	return "Verdicts become annotations <rubric>_judge of kind LLM, whose identifier bears the judge's hash: the same judge overwrites its own, another one does not, and nobody's label is touched. What this judge has judged is not asked again, so it can be stopped and run again. " +
+		"A judge that was not aligned, or is below the floor, writes them marked unvalidated. Exit code 0; 1: a model or Phoenix failed, or --max-cost was reached; 2: settings are wrong."
+}
+
+// cases lists what is to be judged.
+func (t judgeTarget) cases(a *app, w *loopWork) ([]evals.Case, error) {
+	if t.Dataset != "" {
+		d, err := w.dataset(a, t.Dataset)
+		if err != nil {
+			return nil, err
+		}
+		examples, _, err := w.px.Examples(a.ctx, d.ID, "", t.Split)
+		if err != nil {
+			return nil, err
+		}
+		var out []evals.Case
+		for _, l := range evals.FromExamples(examples) {
+			out = append(out, evals.Case{SpanID: l.SpanID, Question: l.Question, Answer: l.Answer})
+		}
+		return t.limited(out), nil
+	}
+	if t.Split != "" {
+		return nil, usage("--split is of a dataset; name it with --dataset")
+	}
+	p := a.progress("spans read")
+	defer p.end()
+	out, err := evals.Cases(a.ctx, w.px, w.project.ID, t.Limit, p.say)
+	return out, err
+}
+
+func (t judgeTarget) limited(c []evals.Case) []evals.Case {
+	if t.Limit > 0 && len(c) > t.Limit {
+		return c[:t.Limit]
+	}
+	return c
+}
+
+// Run judges.
+func (k judgeRunCmd) Run(a *app) error {
+	j, err := readJudge(k.Judge)
+	if err != nil {
+		return err
+	}
+	w, err := a.loopWork(true)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	cases, err := k.cases(a, w)
+	if err != nil {
+		return err
+	}
+	if k.DryRun {
+		ms := models{prices: map[string]evals.Price{}}
+		prompt, calls, cost := j.Forecast(cases, k.Votes, ms.prices)
+		if k.JSON {
+			return a.printJSON(map[string]any{"dry_run": true, "cases": len(cases), "calls": calls, "cost_usd": cost, "prompt": prompt})
+		}
+		fmt.Fprintf(a.out, "%s\n\nDry run: %s of model %s for %s; roughly %s\n", prompt, several(calls, "call"), j.Model, several(len(cases), "case"), cost)
+		return nil
+	}
+	r, err := k.judge(a, w, j, cases)
+	if k.JSON {
+		err = errors.Join(a.printJSON(r), err)
+	} else {
+		printJudging(a, r)
+	}
+	if err == nil && r.Errors > 0 {
+		return fmt.Errorf("%d of %d could not be judged: %s", r.Errors, r.Cases, r.FirstError)
+	}
+	return a.interrupted(err, "verdicts so far are in Phoenix; run it again to go on")
+}
+
+func (k judgeRunCmd) judge(a *app, w *loopWork, j *evals.Judge, cases []evals.Case) (evals.JudgingReport, error) {
+	ms, err := a.models(w, k.modelFlags)
+	if err != nil {
+		return evals.JudgingReport{}, err
+	}
+	defer ms.close()
+	return k.with(a, w, ms, j, cases)
+}
+
+func (k judgeRunCmd) with(a *app, w *loopWork, ms *models, j *evals.Judge, cases []evals.Case) (evals.JudgingReport, error) {
+	if ms.standIn && j.Model != standInModel {
+		return evals.JudgingReport{}, usage("the judge's model is %s, and no endpoint is set to ask it: set OPENAI_BASE_URL or OPENAI_API_KEY", j.Model)
+	}
+	m, err := ms.named(j.Model, true)
+	if err != nil {
+		return evals.JudgingReport{}, err
+	}
+	ids := make([]string, len(cases))
+	for i, c := range cases {
+		ids[i] = c.SpanID
+	}
+	before, err := evals.Verdicts(a.ctx, w.px, w.project.ID, j.Annotation(), ids)
+	if err != nil {
+		return evals.JudgingReport{}, err
+	}
+	had := map[string]bool{}
+	for _, v := range before[j.Identifier()] {
+		had[v.SpanID] = true
+	}
+	o := evals.JudgingOptions{Votes: k.Votes, Had: had, Write: j.Writer(w.px, !j.Trusted())}
+	if k.Traces {
+		o.Trace = evals.NewRecorder(w.px)
+	}
+	p := a.progress("judged")
+	o.Progress = p.say
+	r, err := evals.RunJudge(a.ctx, j, m, cases, o)
+	p.end()
+	return r, err
+}
+
+func printJudging(a *app, r evals.JudgingReport) {
+	fmt.Fprintf(a.out, "%s: %d of %d judged now, %d before; %d skipped, %d unparsable, %d errors; annotations %s\n", r.Identifier, r.Judged, r.Cases, r.Had, r.Skipped, r.Unparsable, r.Errors, r.Annotation)
+	fmt.Fprintf(a.out, "  labels  %s\n  model   %s\n", tally(r.Labels), spent(r.Spent))
+	if r.Judged > 0 {
+		fmt.Fprintf(a.out, "  time    %.1f s, a verdict %.0f ms (p50), %.0f ms (p95); mode %s\n", r.Seconds, r.P50, r.P95, r.Mode)
+	}
+	if r.StandIn {
+		fmt.Fprintln(a.out, "  "+noModel)
+	}
+}
+
+const noModel = "No language model was used: a stand-in judged by rule. These figures say nothing about a model."
+
+type judgeAlignCmd struct {
+	judgeTarget
+	CSV      string `name:"csv" help:"Align any file with the columns id, human, judge instead; needs neither Phoenix nor a judge's file." placeholder:"FILE"`
+	Positive string `help:"The label of a passed example (default the judge's; of a file, the first that is no opposite)." placeholder:"LABEL"`
+	Require  string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
+	Mark     bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
+	Post     string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
+	Cards    bool   `help:"Offer the disagreements to reviewers as cards."`
+	Show     int    `default:"5" help:"Disagreements to print." placeholder:"N"`
+	JSON     bool   `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (judgeAlignCmd) Help() string {
+	return "Compares the judge's verdicts with the labels of people, from --dataset (the dev split unless --split says otherwise) or from the annotated spans of --project. Spans in the judge's prompt are left out. " +
+		"Prints the confusion matrix, agreement, per-class figures, each with n and a 95 % interval, and the standing: VALIDATED, DIRECTIONAL or NOT USABLE, with the gates that failed. " +
+		"Exit code 0; 1: the standing is below --require, or Phoenix does not answer; 2: nothing to compare, or a label that the judge does not have."
+}
+
+// Run aligns.
+func (k judgeAlignCmd) Run(a *app) error {
+	if k.CSV != "" {
+		return k.alignCSV(a)
+	}
+	j, err := readJudge(k.Judge)
+	if err != nil {
+		return err
+	}
+	w, err := a.loopWork(true)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	al, items, err := k.align(a, w, j)
+	if err != nil {
+		return err
+	}
+	if k.Mark {
+		if err := k.mark(a, w, j, al); err != nil {
+			return err
+		}
+	}
+	if k.JSON {
+		err = a.printJSON(al)
+	} else {
+		printAlignment(a, al, k.Show)
+	}
+	if err != nil {
+		return err
+	}
+	if err := k.tell(a, w, j, al, items); err != nil {
+		return err
+	}
+	return k.require(a, al)
+}
+
+func (k judgeAlignCmd) require(a *app, al evals.Alignment) error {
+	want := map[string]evals.Standing{"validated": evals.Validated, "directional": evals.Directional, "none": evals.NotUsable}[k.Require]
+	if al.Standing.AtLeast(want) {
+		return nil
+	}
+	fmt.Fprintf(a.errOut, "spanbot: the judge is %s, below what --require asks for (%s)\n", al.Standing, want)
+	return errSaid
+}
+
+// align reads labels and verdicts.
+func (k judgeAlignCmd) align(a *app, w *loopWork, j *evals.Judge) (evals.Alignment, []evals.Labelled, error) {
+	var items []evals.Labelled
+	if k.Dataset != "" {
+		d, err := w.dataset(a, k.Dataset)
+		if err != nil {
+			return evals.Alignment{}, nil, err
+		}
+		examples, _, err := w.px.Examples(a.ctx, d.ID, "", cmp.Or(k.Split, "dev"))
+		if err != nil {
+			return evals.Alignment{}, nil, err
+		}
+		items = evals.FromExamples(examples)
+	} else {
+		p := a.progress("spans read")
+		c, err := evals.Collect(a.ctx, w.px, w.project.ID, j.Criterion, nil, p.say)
+		p.end()
+		if err != nil {
+			return evals.Alignment{}, nil, err
+		}
+		items = c.Items
+	}
+	al, err := evals.AlignItems(a.ctx, w.px, w.project.ID, j, items)
+	return al, items, err
+}
+
+// mark remembers the standing where the judge is used.
+func (k judgeAlignCmd) mark(a *app, w *loopWork, j *evals.Judge, al evals.Alignment) error {
+	changed, err := evals.Mark(a.ctx, w.px, w.project.ID, j, al)
+	if err != nil {
+		return err
+	}
+	if changed > 0 && !k.JSON {
+		fmt.Fprintf(a.errOut, "spanbot: the mark unvalidated was changed on %s\n", several(changed, "annotation"))
+	}
+	return writeJudge(k.Judge, j)
+}
+
+// alignCSV aligns a file.
+func (k judgeAlignCmd) alignCSV(a *app) error {
+	rows, labels, err := readPairs(k.CSV)
+	if err != nil {
+		return err
+	}
+	positive := k.Positive
+	if positive == "" {
+		positive = evals.Good(labels)
+	}
+	al, err := evals.Align(rows, labels, positive, nil)
+	if err != nil {
+		return err
+	}
+	if k.JSON {
+		err = a.printJSON(al)
+	} else {
+		printAlignment(a, al, k.Show)
+	}
+	if err != nil {
+		return err
+	}
+	return k.require(a, al)
+}
+
+// readPairs reads a file with the columns id, human, judge.
+func readPairs(path string) ([]evals.Pair, []string, error) {
+	var rows []evals.Pair
+	var labels []string
+	err := readCSV(path, []string{"id", "human", "judge"}, func(line int, v map[string]string) error {
+		p := evals.Pair{ID: v["id"], Human: strings.TrimSpace(v["human"]), Judge: strings.TrimSpace(v["judge"])}
+		if p.Human == "" {
+			return usage("%s, line %d: the column human is empty", path, line)
+		}
+		for _, l := range []string{p.Human, p.Judge} {
+			if l != "" && !slices.Contains(labels, l) {
+				labels = append(labels, l)
+			}
+		}
+		rows = append(rows, p)
+		return nil
+	})
+	slices.Sort(labels)
+	if err == nil && len(labels) == 1 {
+		// One label alone is a table, too; its figures say why they are not defined.
+		labels = append(labels, "not "+labels[0])
+	}
+	return rows, labels, err
+}
+
+// readCSV reads a file with a header that has at least these columns.
+func readCSV(path string, want []string, row func(line int, v map[string]string) error) error {
+	f, err := os.Open(path) //nolint:gosec // the person at the keyboard names it
+	if err != nil {
+		return usage("cannot read %s: %v", path, rootCause(err))
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.TrimLeadingSpace = true
+	head, err := r.Read()
+	if err != nil {
+		return usage("%s: no header line: %v", path, err)
+	}
+	place := map[string]int{}
+	for i, h := range head {
+		place[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(h, "\ufeff")))] = i
+	}
+	for _, name := range want {
+		if _, ok := place[name]; !ok {
+			return usage("%s has no column %s; its columns are %s, wanted are %s", path, name, strings.Join(head, ", "), strings.Join(want, ", "))
+		}
+	}
+	n := 0
+	for {
+		rec, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return usage("%s: %v", path, err)
+		}
+		n++
+		v := map[string]string{}
+		for name, i := range place {
+			v[name] = rec[i]
+		}
+		line, _ := r.FieldPos(0)
+		if err := row(line, v); err != nil {
+			return err
+		}
+	}
+	if n == 0 {
+		return usage("%s has a header and no rows", path)
+	}
+	return nil
+}
+
+func printAlignment(a *app, al evals.Alignment, show int) {
+	fmt.Fprintf(a.out, "%s (n = %d)\n", al.Standing, al.N)
+	for _, f := range al.Failed {
+		fmt.Fprintf(a.out, "  · %s\n", f)
+	}
+	fmt.Fprintln(a.out)
+	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "people \\ judge\t%s\tunparsable\n", strings.Join(al.Labels, "\t"))
+	for i, l := range al.Labels {
+		fmt.Fprintf(t, "%s", l)
+		for _, n := range al.Confusion[i] {
+			fmt.Fprintf(t, "\t%d", n)
+		}
+		fmt.Fprintf(t, "\t%d\n", al.Unparsable[i])
+	}
+	_ = t.Flush()
+	fmt.Fprintln(a.out)
+	t = tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	for _, l := range []struct {
+		name string
+		e    stats.Estimate
+	}{
+		{"accuracy", al.Accuracy}, {"TPR (" + al.Positive + ")", al.TPR}, {"TNR", al.TNR}, {"balanced accuracy", al.BalancedAccuracy},
+		{"Cohen's κ", al.CohenKappa}, {"Gwet's AC1", al.GwetAC1}, {"MCC", al.MCC},
+	} {
+		fmt.Fprintf(t, "%s\t%s\n", l.name, l.e)
+	}
+	for _, c := range al.Classes {
+		fmt.Fprintf(t, "%s\tprecision %s\trecall %s\tF1 %s\n", c.Label, short(c.Precision), short(c.Recall), short(c.F1))
+	}
+	if h, ok := al.Humans.(stats.Agreement); ok {
+		fmt.Fprintf(t, "people among each other, α\t%s\n", h.KrippendorffAlpha)
+	}
+	_ = t.Flush()
+	for _, w := range al.Warnings {
+		fmt.Fprintf(a.out, "! %s\n", w)
+	}
+	if al.Missing > 0 {
+		fmt.Fprintf(a.out, "! %s labelled by people have no verdict of this judge; run it over them\n", several(al.Missing, "span"))
+	}
+	if len(al.Leaked) > 0 {
+		fmt.Fprintf(a.out, "! %s left out: the judge knows their labels from its prompt\n", several(len(al.Leaked), "span"))
+	}
+	if al.StandIn {
+		fmt.Fprintln(a.out, "! "+noModel)
+	}
+	for i, d := range al.Disagreements() {
+		if i == show {
+			break
+		}
+		judge := cmp.Or(d.Judge, "nothing readable")
+		fmt.Fprintf(a.out, "\n%s: people say %s, the judge %s\n  %s\n", d.ID, d.Human, judge, oneLine(d.Explanation, 160))
+	}
+}
+
+func oneLine(s string, n int) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
+}
+
+func short(e stats.Estimate) string {
+	if !e.Defined() {
+		return "–"
+	}
+	return fmt.Sprintf("%.2f", e.Value)
+}
+
+type judgeShowCmd struct {
+	Judge string `arg:"" optional:"" default:"judge.yaml" help:"The judge's file." placeholder:"FILE"`
+	JSON  bool   `help:"Print JSON."`
+}
+
+// Run prints.
+func (k judgeShowCmd) Run(a *app) error {
+	j, err := readJudge(k.Judge)
+	if err != nil {
+		return err
+	}
+	if k.JSON {
+		return a.printJSON(map[string]any{"identifier": j.Identifier(), "annotation": j.Annotation(), "trusted": j.Trusted(), "judge": j})
+	}
+	fmt.Fprintf(a.out, "%s\nannotations %s, model %s, labels %s (%s is the good one), %s\n%s\n\n%s\n", j.Identifier(), j.Annotation(), j.Model,
+		strings.Join(j.Names(), ", "), j.Positive, several(len(j.Examples), "example"), j.StandingText(), j.Prompt("(the question)", "(the answer)"))
+	return nil
+}
+
+// tell posts the result and offers cards.
+func (k judgeAlignCmd) tell(a *app, w *loopWork, j *evals.Judge, al evals.Alignment, items []evals.Labelled) error {
+	return nil
+}

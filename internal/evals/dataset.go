@@ -1,0 +1,416 @@
+package evals
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+// The splits of a dataset and their shares: few to learn from, most to measure
+// with, and a part that is looked at once.
+var splitShares = []struct {
+	name  string
+	share float64
+}{{"train", 0.2}, {"dev", 0.4}, {"test", 0.4}}
+
+// DatasetOptions say how a dataset is made.
+type DatasetOptions struct {
+	Name          string
+	Description   string
+	Rubric        review.Rubric
+	Project       string // its name
+	RubricHash    string // only labels that were given under it
+	AnyRubric     bool
+	TutorialShape bool // keys of the tutorial's notebook in place of ours
+	DryRun        bool
+	Seed          uint64 // of the splits of new examples
+}
+
+// DatasetReport says what became of the spans.
+type DatasetReport struct {
+	Dataset     string         `json:"dataset"`
+	DatasetID   string         `json:"dataset_id,omitempty"`
+	VersionID   string         `json:"version_id,omitempty"`
+	Spans       int            `json:"spans"`     // looked at
+	Annotated   int            `json:"annotated"` // by people, under the rubric's name
+	Included    int            `json:"included"`
+	Created     int            `json:"created"`
+	Updated     int            `json:"updated"`
+	Unchanged   int            `json:"unchanged"`
+	Disputed    int            `json:"disputed"`       // people disagree, and nobody decided
+	NoLabel     int            `json:"no_label"`       // a score or words alone
+	Unknown     map[string]int `json:"unknown_labels"` // labels that the rubric does not have
+	TooLong     int            `json:"too_long"`       // texts of more than 500,000 characters
+	OtherRubric int            `json:"other_rubric"`   // left out by --rubric-hash
+	Corrected   int            `json:"corrected"`
+	Labels      map[string]int `json:"labels"`
+	Splits      map[string]int `json:"splits"`
+	Rubrics     map[string]int `json:"rubric_hashes"`
+	How         map[How]int    `json:"how"`
+	DryRun      bool           `json:"dry_run,omitempty"`
+}
+
+// shapeKey marks, in an example's metadata, who made it: a dataset of that name
+// without it is somebody else's.
+const shapeKey = "spanbot"
+
+// BuildDataset makes or extends a dataset from what people said of a project's
+// spans. Running it again changes only what people changed.
+//
+// Invalid: nobody annotated a span; the rubric changed midway; a dataset of that
+// name is something else.
+func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o DatasetOptions, say Progress) (DatasetReport, error) {
+	r := DatasetReport{Dataset: o.Name, Spans: c.Spans, Annotated: c.Annotated, Unknown: map[string]int{}, Labels: map[string]int{}, Splits: map[string]int{},
+		Rubrics: map[string]int{}, How: map[How]int{}, DryRun: o.DryRun}
+	if c.Annotated == 0 {
+		return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("none of the %d spans of project %s has a HUMAN annotation named %s; let people judge some first (spanbot), or name another rubric with --rubric", c.Spans, o.Project, o.Rubric.Name)}
+	}
+	items := r.choose(c.Items, o)
+	if !o.AnyRubric && o.RubricHash == "" {
+		if err := Mixed(items); err != nil {
+			return r, err
+		}
+	}
+	if len(items) == 0 {
+		return r, &review.Error{Kind: review.Invalid, Text: "nothing is left to make a dataset of: " + r.left()}
+	}
+	old := map[string]phoenix.Example{}
+	d, exists, err := px.Dataset(ctx, o.Name)
+	if err != nil {
+		return r, err
+	}
+	if exists {
+		examples, version, err := px.Examples(ctx, d.ID, "", "")
+		if err != nil {
+			return r, err
+		}
+		r.DatasetID, r.VersionID = d.ID, version
+		for _, e := range examples {
+			if _, ours := e.Metadata[shapeKey]; !ours {
+				return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s holds examples that were not made from annotated spans (%s is one); take another name with --name", o.Name, e.ID)}
+			}
+			if shape, _ := e.Metadata[shapeKey].(map[string]any); shape["shape"] != o.shape() || shape["criterion"] != o.Rubric.Name {
+				return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s was made of %v labels in the %v shape, and this would add %s labels in the %s shape; take another name with --name", o.Name, shape["criterion"], shape["shape"], o.Rubric.Name, o.shape())}
+			}
+			old[e.ID] = e
+		}
+	}
+	splits := assign(items, old, o.Seed)
+	var examples []phoenix.NewExample
+	for _, l := range items {
+		e := o.example(l, splits[l.SpanID])
+		r.Splits[splits[l.SpanID]]++
+		was, had := old[l.SpanID]
+		switch {
+		case !had:
+			r.Created++
+		case same(was, e):
+			r.Unchanged++
+			continue
+		default:
+			r.Updated++
+		}
+		examples = append(examples, e)
+	}
+	if o.DryRun {
+		return r, nil
+	}
+	r.Created, r.Updated = 0, 0
+	done := 0
+	for part := range slices.Chunk(examples, 500) {
+		up, err := px.Append(ctx, o.Name, o.Description, part)
+		if err != nil {
+			return r, err
+		}
+		r.DatasetID, r.VersionID = up.DatasetID, up.VersionID
+		r.Created, r.Updated = r.Created+up.Created, r.Updated+up.Updated
+		done += len(part)
+		say.say(done, len(examples))
+	}
+	if v, ok, err := px.NewestVersion(ctx, r.DatasetID); err == nil && ok {
+		r.VersionID = v.ID
+	}
+	return r, nil
+}
+
+func (o DatasetOptions) shape() string {
+	if o.TutorialShape {
+		return "tutorial"
+	}
+	return "spanbot"
+}
+
+// choose keeps the items with a label, and counts the others by reason.
+func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
+	var items []Labelled
+	for _, l := range all {
+		if l.How == "" {
+			r.NoLabel++
+			continue
+		}
+		if l.How == Disputed {
+			r.Disputed++
+			continue
+		}
+		if _, known := o.Rubric.Label(l.Label); !known {
+			r.Unknown[l.Label]++
+			continue
+		}
+		if o.RubricHash != "" && !slices.Equal(l.Rubrics, []string{o.RubricHash}) {
+			r.OtherRubric++
+			continue
+		}
+		if l.Span.Input.More+l.Span.Output.More > 0 {
+			r.TooLong++
+			continue
+		}
+		r.Included++
+		r.Labels[l.Label]++
+		r.How[l.How]++
+		if l.Correction != "" {
+			r.Corrected++
+		}
+		for _, hash := range l.Rubrics {
+			r.Rubrics[hash]++
+		}
+		items = append(items, l)
+	}
+	return items
+}
+
+// left says in words what was left out.
+func (r DatasetReport) left() string {
+	var parts []string
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(r.Disputed, "disputed")
+	add(r.NoLabel, "without a label")
+	for _, l := range slices.Sorted(maps.Keys(r.Unknown)) {
+		add(r.Unknown[l], fmt.Sprintf("labelled %q, which the rubric does not have", l))
+	}
+	add(r.TooLong, "too long")
+	add(r.OtherRubric, "labelled under another version of the rubric")
+	return strings.Join(parts, ", ")
+}
+
+// Left says what was left out and why; "" for nothing.
+func (r DatasetReport) Left() string { return r.left() }
+
+// example makes an example of a labelled span.
+func (o DatasetOptions) example(l Labelled, split string) phoenix.NewExample {
+	var annotations []any
+	for _, a := range l.Opinions {
+		annotations = append(annotations, map[string]any{"label": null(a.Label), "score": number(a.Score), "explanation": null(a.Explanation),
+			"metadata": map[string]any{}, "annotator_kind": a.Kind, "identifier": a.Identifier, "user_id": nil, "username": nil, "email": nil})
+	}
+	e := phoenix.NewExample{ID: l.SpanID, SpanID: l.SpanID, Split: split, Metadata: map[string]any{
+		shapeKey: map[string]any{"shape": o.shape(), "criterion": o.Rubric.Name}, "annotation_name": o.Rubric.Name,
+		"label": l.Label, "score": number(l.Score), "explanation": null(l.Explanation), "correction": null(l.Correction),
+		"annotators": list(l.Annotators), "agreement": l.Agreement(), "how": string(l.How), "adjudicated": l.How == Adjudicated, "votes": counts(l.Votes),
+		"annotations": map[string]any{o.Rubric.Name: annotations}, "span_id": l.SpanID, "trace_id": l.TraceID, "project": o.Project,
+		"rubric_hash": strings.Join(l.Rubrics, " "), "split": split, "model": l.Span.Model,
+	}}
+	if o.TutorialShape {
+		var messages []any
+		for _, m := range l.Span.Answered {
+			messages = append(messages, map[string]any{"message.role": m.Role, "message.content": m.Content.Head})
+		}
+		e.Input = map[string]any{"attributes.input.value": l.Span.Input.Head}
+		e.Output = map[string]any{"attributes.llm.output_messages": messages}
+		return e
+	}
+	e.Input = map[string]any{"question": l.Question, "messages": messages(l.Span.Asked)}
+	e.Output = map[string]any{"answer": l.Answer, "messages": messages(l.Span.Answered)}
+	return e
+}
+
+func messages(list []review.Message) []any {
+	out := []any{}
+	for _, m := range list {
+		one := map[string]any{"role": m.Role, "content": m.Content.Head}
+		var calls []any
+		for _, c := range m.ToolCalls {
+			calls = append(calls, map[string]any{"function": map[string]any{"name": c.Name, "arguments": c.Arguments.Head}})
+		}
+		if calls != nil {
+			one["tool_calls"] = calls
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func number(f *float64) any {
+	if f == nil {
+		return nil
+	}
+	return *f
+}
+
+func list(s []string) []any {
+	out := []any{}
+	for _, v := range s {
+		out = append(out, v)
+	}
+	return out
+}
+
+func counts(m map[string]int) map[string]any {
+	out := map[string]any{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// same reports that an example is in the dataset as it would be written now.
+func same(was phoenix.Example, e phoenix.NewExample) bool {
+	plain := func(v any) (out any) {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return v
+		}
+		_ = json.Unmarshal(b, &out) // it was just written
+		return out
+	}
+	return reflect.DeepEqual(plain(was.Input), plain(e.Input)) && reflect.DeepEqual(plain(was.Output), plain(e.Output)) && reflect.DeepEqual(plain(was.Metadata), plain(e.Metadata))
+}
+
+// assign gives each span its split. Examples keep theirs for ever: a judge that
+// learned from one must never be measured on it. New ones are dealt out label by
+// label, in an order that hangs on the span id alone, to the split that lacks
+// most.
+func assign(items []Labelled, old map[string]phoenix.Example, seed uint64) map[string]string {
+	out := map[string]string{}
+	have := map[string]map[string]int{} // by label and split
+	add := func(label, split string) {
+		if have[label] == nil {
+			have[label] = map[string]int{}
+		}
+		have[label][split]++
+	}
+	fresh := map[string][]string{} // by label
+	for _, l := range items {
+		if e, ok := old[l.SpanID]; ok {
+			if split, _ := e.Metadata["split"].(string); split != "" {
+				out[l.SpanID] = split
+				add(l.Label, split)
+				continue
+			}
+		}
+		fresh[l.Label] = append(fresh[l.Label], l.SpanID)
+	}
+	for label, ids := range fresh {
+		slices.SortFunc(ids, func(a, b string) int {
+			return cmp.Or(cmp.Compare(place(a, seed), place(b, seed)), strings.Compare(a, b))
+		})
+		total := 0
+		for _, n := range have[label] {
+			total += n
+		}
+		for _, id := range ids {
+			total++
+			best, lack := "", -1e9
+			for _, s := range splitShares {
+				if d := s.share*float64(total) - float64(have[label][s.name]); d > lack+1e-9 {
+					best, lack = s.name, d
+				}
+			}
+			out[id] = best
+			add(label, best)
+		}
+	}
+	return out
+}
+
+// place is a span's place among others, by its id and a seed.
+func place(id string, seed uint64) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, id))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+// FromExamples reads a dataset's examples back as labelled spans, in whichever
+// shape they were made.
+func FromExamples(examples []phoenix.Example) []Labelled {
+	var out []Labelled
+	text := func(m map[string]any, key string) string { s, _ := m[key].(string); return s }
+	for _, e := range examples {
+		l := Labelled{SpanID: e.ID, TraceID: text(e.Metadata, "trace_id"), Label: text(e.Metadata, "label"), Explanation: text(e.Metadata, "explanation"),
+			Correction: text(e.Metadata, "correction"), How: How(text(e.Metadata, "how")), Question: Question(e.Input), Answer: text(e.Output, "answer")}
+		if l.Answer == "" {
+			l.Answer = outputText(e.Output)
+		}
+		if s, ok := e.Metadata["score"].(float64); ok {
+			l.Score = &s
+		}
+		if h := text(e.Metadata, "rubric_hash"); h != "" {
+			l.Rubrics = strings.Fields(h)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// Question finds the question in an example's input: ours, the tutorial's request
+// in JSON, or a table with a column "Questions"; else the input as JSON.
+func Question(input map[string]any) string {
+	for _, key := range []string{"question", "Questions", "Question", "input"} {
+		if s, ok := input[key].(string); ok {
+			return s
+		}
+	}
+	if raw, ok := input["attributes.input.value"].(string); ok {
+		var body struct {
+			Messages []struct {
+				Role    string `json:"role"`
+				Content any    `json:"content"`
+			} `json:"messages"`
+		}
+		if json.Unmarshal([]byte(raw), &body) == nil {
+			for _, m := range slices.Backward(body.Messages) {
+				if s, ok := m.Content.(string); ok && m.Role == "user" {
+					return s
+				}
+			}
+		}
+		return raw
+	}
+	b, err := json.Marshal(input)
+	if err != nil || len(input) == 0 {
+		return ""
+	}
+	return string(b)
+}
+
+func outputText(output map[string]any) string {
+	if list, ok := output["attributes.llm.output_messages"].([]any); ok {
+		for _, m := range slices.Backward(list) {
+			if m, ok := m.(map[string]any); ok {
+				if s, ok := m["message.content"].(string); ok {
+					return s
+				}
+			}
+		}
+	}
+	return ""
+}

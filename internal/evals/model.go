@@ -1,0 +1,501 @@
+package evals
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/shared"
+
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+// standin is the name that the stand-in model answers under.
+const standin = "standin"
+
+// ModelOptions say where a model is.
+type ModelOptions struct {
+	BaseURL     string // "https://api.openai.com/v1"; of Phoenix's gateway "<endpoint>/v1"
+	APIKey      string
+	Header      http.Header // further request headers
+	Name        string      // "gpt-4o"; "openai:gpt-4o" on Phoenix's gateway
+	Concurrency int         // calls at a time at most; 0: 16
+	Timeout     time.Duration
+	MaxCost     float64          // US dollars; 0: no ceiling
+	Prices      map[string]Price // own prices, by model name
+	TextOnly    bool             // neither schema nor tools are tried: Phoenix's gateway refuses both
+}
+
+// Model is a chat model on an OpenAI-compatible endpoint. It is safe for use by
+// several goroutines; calls wait for each other where the server wants fewer.
+type Model struct {
+	o      ModelOptions
+	client openai.Client
+	gate   *gate
+
+	mu     sync.Mutex
+	mode   Mode // found by the first verdict
+	probed bool
+	bare   bool // the server refuses temperature or seed
+	spent  Spent
+}
+
+// Spent is what a model's calls have taken so far.
+type Spent struct {
+	Calls   int    `json:"calls"`
+	Retries int    `json:"retries"`
+	Usage   Usage  `json:"usage"`
+	Cost    Cost   `json:"cost_usd"`
+	Peak    int    `json:"concurrency_reached"`
+	Model   string `json:"model"` // as the last answer named it
+}
+
+// Mode is how a model is made to answer with a label.
+type Mode string
+
+// The modes, in the order in which they are tried.
+const (
+	Schema Mode = "json_schema" // response_format with a strict JSON schema
+	Tool   Mode = "tool"        // a forced tool call
+	Text   Mode = "text"        // JSON asked for in words
+)
+
+const (
+	attempts     = 5
+	defaultCalls = 16
+	firstCalls   = 4
+	maxWait      = 60 * time.Second
+)
+
+// NewModel makes a model; it calls nobody.
+func NewModel(o ModelOptions) (*Model, error) {
+	if o.Name == "" {
+		return nil, &review.Error{Kind: review.Invalid, Text: "no model is named: set SPANBOT_TASK_MODEL or SPANBOT_JUDGE_MODEL, or say it with --model"}
+	}
+	if o.Concurrency <= 0 {
+		o.Concurrency = defaultCalls
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = time.Minute
+	}
+	opts := []option.RequestOption{
+		option.WithBaseURL(strings.TrimRight(o.BaseURL, "/") + "/"), option.WithAPIKey(o.APIKey), option.WithMaxRetries(0),
+		option.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: o.Concurrency, IdleConnTimeout: 4 * time.Second, ForceAttemptHTTP2: true}}),
+	}
+	for name := range o.Header {
+		opts = append(opts, option.WithHeader(name, o.Header.Get(name)))
+	}
+	m := &Model{o: o, client: openai.NewClient(opts...), gate: newGate(o.Concurrency)}
+	if o.TextOnly {
+		m.mode, m.probed = Text, true
+	}
+	return m, nil
+}
+
+// Name is the model that is asked for.
+func (m *Model) Name() string { return m.o.Name }
+
+// Concurrency is how many calls it makes at a time at most.
+func (m *Model) Concurrency() int { return m.o.Concurrency }
+
+// Spent is what was used so far.
+func (m *Model) Spent() Spent {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.spent
+	s.Peak = m.gate.reached()
+	return s
+}
+
+// Answer is one answer of a model.
+type Answer struct {
+	Text    string
+	Model   string // as the answer names it
+	Mode    Mode   // "" for plain questions
+	Usage   Usage
+	Cost    Cost
+	Took    time.Duration
+	Finish  string
+	Request openai.ChatCompletionNewParams
+	Raw     string // the answer's body
+}
+
+// StandIn reports that no language model made the answer.
+func (a Answer) StandIn() bool { return a.Model == standin }
+
+// ErrCost ends a run that would cost more than was allowed.
+var ErrCost = errors.New("the cost ceiling is reached")
+
+// Ask asks a question under a system prompt, without one for "".
+//
+// Invalid: the endpoint refuses the key, the model or the request for good.
+// Busy, Down: it did not answer after five tries. ErrCost: --max-cost is reached.
+func (m *Model) Ask(ctx context.Context, system, user string) (Answer, error) {
+	p := openai.ChatCompletionNewParams{Model: m.o.Name}
+	if system != "" {
+		p.Messages = append(p.Messages, openai.SystemMessage(system))
+	}
+	p.Messages = append(p.Messages, openai.UserMessage(user))
+	return m.call(ctx, p)
+}
+
+// verdictSchema wants an explanation first, so that the label follows from it.
+func verdictSchema(labels []string) map[string]any {
+	return map[string]any{
+		"type": "object", "additionalProperties": false, "required": []string{"explanation", "label"},
+		"properties": map[string]any{
+			"explanation": map[string]any{"type": "string", "description": "the reason, one or two sentences"},
+			"label":       map[string]any{"type": "string", "enum": labels},
+		},
+	}
+}
+
+// Verdict asks for one of labels with a reason. The first call finds out which
+// mode the endpoint takes: each that it refuses as such (400, 404, 422, and 500
+// where the next mode is answered) is not tried again. The text of the answer is
+// JSON in the first two modes; read it with ParseVerdict. seed tells repeated
+// votes apart; 0 sends none.
+func (m *Model) Verdict(ctx context.Context, system, user string, labels []string, seed int64) (Answer, error) {
+	m.mu.Lock()
+	probed, mode := m.probed, m.mode
+	m.mu.Unlock()
+	if probed {
+		return m.verdict(ctx, mode, system, user, labels, seed)
+	}
+	m.gate.alone.Lock() // one probe; the others take its result
+	defer m.gate.alone.Unlock()
+	m.mu.Lock()
+	probed, mode = m.probed, m.mode
+	m.mu.Unlock()
+	if probed {
+		return m.verdict(ctx, mode, system, user, labels, seed)
+	}
+	var last error
+	for _, mode := range []Mode{Schema, Tool, Text} {
+		a, err := m.verdict(ctx, mode, system, user, labels, seed)
+		if err != nil && mode != Text && incapable(err) && ctx.Err() == nil {
+			last = err
+			continue
+		}
+		if err == nil {
+			m.mu.Lock()
+			m.mode, m.probed = mode, true
+			m.mu.Unlock()
+		}
+		return a, err
+	}
+	return Answer{}, last
+}
+
+// incapable reports a refusal that may be of the mode, and not of the call: the
+// documented 400, 404 and 422, and the 500 of servers that fall over it.
+func incapable(err error) bool {
+	var api *openai.Error
+	return errors.As(err, &api) && slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity, http.StatusInternalServerError}, api.StatusCode)
+}
+
+// Mode is how verdicts are asked for; "" before the first.
+func (m *Model) Mode() Mode {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mode
+}
+
+func (m *Model) verdict(ctx context.Context, mode Mode, system, user string, labels []string, seed int64) (Answer, error) {
+	p := openai.ChatCompletionNewParams{Model: m.o.Name, Temperature: openai.Float(0)}
+	if seed != 0 {
+		p.Seed, p.Temperature = openai.Int(seed), openai.Float(1) // votes of one mind would all be the same
+	}
+	switch mode {
+	case Schema:
+		p.ResponseFormat.OfJSONSchema = &shared.ResponseFormatJSONSchemaParam{JSONSchema: shared.ResponseFormatJSONSchemaJSONSchemaParam{
+			Name: "verdict", Strict: openai.Bool(true), Schema: verdictSchema(labels)}}
+	case Tool:
+		p.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{
+			Name: "verdict", Description: openai.String("Gives the verdict."), Parameters: verdictSchema(labels)})}
+		p.ToolChoice = openai.ToolChoiceOptionFunctionToolChoice(openai.ChatCompletionNamedToolChoiceFunctionParam{Name: "verdict"})
+	default:
+		user += "\n\nAnswer with one JSON object and nothing else: {\"explanation\": \"the reason, one or two sentences\", \"label\": one of " + quotedList(labels) + "}"
+	}
+	if system != "" {
+		p.Messages = append(p.Messages, openai.SystemMessage(system))
+	}
+	p.Messages = append(p.Messages, openai.UserMessage(user))
+	m.mu.Lock()
+	bare := m.bare
+	m.mu.Unlock()
+	if bare {
+		p.Temperature, p.Seed = openai.ChatCompletionNewParams{}.Temperature, openai.ChatCompletionNewParams{}.Seed
+	}
+	a, err := m.call(ctx, p)
+	if err != nil && !bare && refusesSampling(err) {
+		m.mu.Lock()
+		m.bare = true
+		m.mu.Unlock()
+		p.Temperature, p.Seed = openai.ChatCompletionNewParams{}.Temperature, openai.ChatCompletionNewParams{}.Seed
+		a, err = m.call(ctx, p)
+	}
+	a.Mode = mode
+	return a, err
+}
+
+// refusesSampling reports that a model takes no temperature or no seed, as
+// reasoning models do.
+func refusesSampling(err error) bool {
+	var api *openai.Error
+	return errors.As(err, &api) && api.StatusCode == http.StatusBadRequest &&
+		(strings.Contains(api.Message, "temperature") || strings.Contains(api.Message, "seed"))
+}
+
+func quotedList(labels []string) string {
+	var b []string
+	for _, l := range labels {
+		b = append(b, strconv.Quote(l))
+	}
+	return strings.Join(b, ", ")
+}
+
+// call sends one request until it is answered, at most five times.
+func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Answer, error) {
+	for try := 1; ; try++ {
+		if err := m.afford(); err != nil {
+			return Answer{}, err
+		}
+		if err := m.gate.enter(ctx); err != nil {
+			return Answer{}, err
+		}
+		start := time.Now()
+		within, cancel := context.WithTimeout(ctx, m.o.Timeout)
+		out, err := m.client.Chat.Completions.New(within, p)
+		hung := within.Err() != nil && ctx.Err() == nil
+		cancel()
+		m.gate.leave(err == nil, err != nil && again(err, hung))
+		if err == nil {
+			a, err := m.read(out, p, time.Since(start))
+			return a, err
+		}
+		if ctx.Err() != nil {
+			return Answer{}, ctx.Err()
+		}
+		if !again(err, hung) || try == attempts || (probeable(p) && is500(err)) {
+			return Answer{}, explain(err, m.o, hung, try)
+		}
+		m.mu.Lock()
+		m.spent.Retries++
+		m.mu.Unlock()
+		wait := time.Duration(250<<try)*time.Millisecond + time.Duration(rand.IntN(250))*time.Millisecond //nolint:gosec // spreads retries; nobody gains by guessing
+		if after := retryAfter(err); after > 0 {
+			wait = min(after, maxWait)
+		}
+		if !sleep(ctx, wait) {
+			return Answer{}, ctx.Err()
+		}
+	}
+}
+
+// probeable reports a request in a mode that servers may fall over.
+func probeable(p openai.ChatCompletionNewParams) bool {
+	return p.ResponseFormat.OfJSONSchema != nil || len(p.Tools) > 0
+}
+
+func is500(err error) bool {
+	var api *openai.Error
+	return errors.As(err, &api) && api.StatusCode == http.StatusInternalServerError
+}
+
+// read takes what an answer says.
+func (m *Model) read(out *openai.ChatCompletion, p openai.ChatCompletionNewParams, took time.Duration) (Answer, error) {
+	a := Answer{Model: out.Model, Took: took, Usage: Usage{int(out.Usage.PromptTokens), int(out.Usage.CompletionTokens)}, Request: p, Raw: out.RawJSON()}
+	price, known := PriceOf(m.o.Name, m.o.Prices)
+	if a.StandIn() {
+		price, known = Price{}, true
+	} else if !known {
+		price, known = PriceOf(out.Model, m.o.Prices)
+	}
+	a.Cost = costOf(price, known, a.Usage)
+	m.mu.Lock()
+	m.spent.Calls++
+	m.spent.Usage.add(a.Usage)
+	m.spent.Cost.Dollars += a.Cost.Dollars
+	m.spent.Cost.Unknown = m.spent.Cost.Unknown || a.Cost.Unknown
+	m.spent.Model = out.Model
+	m.mu.Unlock()
+	if len(out.Choices) == 0 {
+		return a, &review.Error{Kind: review.Refused, Text: fmt.Sprintf("the model %s answered without a choice; is %s an OpenAI-compatible endpoint that does not stream?", m.o.Name, m.o.BaseURL)}
+	}
+	c := out.Choices[0]
+	a.Finish = c.FinishReason
+	a.Text = c.Message.Content
+	if len(c.Message.ToolCalls) > 0 {
+		a.Text = c.Message.ToolCalls[0].Function.Arguments
+	}
+	return a, nil
+}
+
+// afford refuses the next call when the ceiling is reached; a model without a
+// price cannot be held to one.
+func (m *Model) afford() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.o.MaxCost <= 0 {
+		return nil
+	}
+	if m.spent.Cost.Unknown {
+		return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the price of model %s is not known, so --max-cost cannot be kept; give its price with --price, or leave --max-cost out", m.o.Name), Err: ErrCost}
+	}
+	if m.spent.Cost.Dollars >= m.o.MaxCost {
+		return &review.Error{Kind: review.Refused, Text: fmt.Sprintf("stopped at %s: --max-cost is $%.2f. What was done is kept; run it again with a higher ceiling to go on", m.spent.Cost, m.o.MaxCost), Err: ErrCost}
+	}
+	return nil
+}
+
+// again reports whether a failed call is worth repeating.
+func again(err error, hung bool) bool {
+	var api *openai.Error
+	if errors.As(err, &api) {
+		s := api.StatusCode
+		return s == http.StatusRequestTimeout || s == http.StatusConflict || s == http.StatusTooManyRequests || s >= 500
+	}
+	var syntax *json.SyntaxError
+	return hung || !errors.As(err, &syntax)
+}
+
+func retryAfter(err error) time.Duration {
+	var api *openai.Error
+	if !errors.As(err, &api) || api.Response == nil {
+		return 0
+	}
+	v := api.Response.Header.Get("Retry-After")
+	if n, err := strconv.ParseFloat(v, 64); err == nil && n >= 0 && n < 1e6 {
+		return time.Duration(n * float64(time.Second))
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}
+
+// explain says what went wrong in words for the person who runs it.
+func explain(err error, o ModelOptions, hung bool, tries int) error {
+	e := &review.Error{Kind: review.Down}
+	var api *openai.Error
+	switch {
+	case errors.As(err, &api):
+		said := api.Message
+		if said == "" {
+			said = http.StatusText(api.StatusCode)
+		}
+		switch s := api.StatusCode; {
+		case s == http.StatusUnauthorized || s == http.StatusForbidden:
+			e.Kind, e.Text = review.Denied, fmt.Sprintf("the model endpoint %s refuses the key (%d): set OPENAI_API_KEY", o.BaseURL, s)
+		case s == http.StatusNotFound:
+			e.Kind, e.Text = review.Refused, fmt.Sprintf("the model endpoint %s does not have the model %s, or is no such endpoint (404: %s); check OPENAI_BASE_URL and the model's name", o.BaseURL, o.Name, said)
+		case s == http.StatusTooManyRequests:
+			e.Kind, e.Text = review.Busy, fmt.Sprintf("the model endpoint %s still says 429 after %d tries (%s); try later, or with a lower --concurrency", o.BaseURL, tries, said)
+		case s >= 500:
+			e.Text = fmt.Sprintf("the model endpoint %s fails with %d after %d tries: %s", o.BaseURL, s, tries, said)
+		default:
+			e.Kind, e.Text = review.Refused, fmt.Sprintf("the model endpoint %s refuses the request (%d): %s", o.BaseURL, s, said)
+		}
+	case hung:
+		e.Text = fmt.Sprintf("the model endpoint %s did not answer within %s, %d times", o.BaseURL, o.Timeout, tries)
+	default:
+		e.Text = fmt.Sprintf("the model endpoint %s cannot be reached or does not answer in JSON: %v", o.BaseURL, err)
+	}
+	return &callError{e, err}
+}
+
+// callError says what an endpoint did in our words, and keeps its own for who
+// looks for a status.
+type callError struct {
+	said  *review.Error
+	cause error
+}
+
+func (e *callError) Error() string   { return e.said.Text }
+func (e *callError) Unwrap() []error { return []error{e.said, e.cause} }
+
+// gate bounds how many calls run at a time: it starts with a few, adds one for
+// each round of answers, and halves when the server says that it is too much
+// (additive increase, multiplicative decrease).
+type gate struct {
+	alone sync.Mutex
+
+	mu      sync.Mutex
+	free    chan struct{} // closed and made anew when there is room
+	limit   float64
+	most    int
+	running int
+	peak    int
+	cut     time.Time // of the last halving
+}
+
+func newGate(most int) *gate {
+	return &gate{most: most, limit: float64(min(firstCalls, most)), free: make(chan struct{})}
+}
+
+func (g *gate) enter(ctx context.Context) error {
+	for {
+		g.mu.Lock()
+		if g.running < int(g.limit) {
+			g.running++
+			g.peak = max(g.peak, g.running)
+			g.mu.Unlock()
+			return nil
+		}
+		free := g.free
+		g.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (g *gate) leave(ok, tooMuch bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running--
+	switch {
+	case tooMuch && time.Since(g.cut) > time.Second: // those that were under way say the same
+		g.cut = time.Now()
+		g.limit = max(1, g.limit/2)
+	case ok:
+		// As fast as TCP's slow start until the first refusal, then one a round.
+		if g.cut.IsZero() {
+			g.limit++
+		} else {
+			g.limit += 1 / g.limit
+		}
+		g.limit = min(g.limit, float64(g.most))
+	}
+	close(g.free)
+	g.free = make(chan struct{})
+}
+
+func (g *gate) reached() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.peak
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+	return ctx.Err() == nil
+}
