@@ -48,6 +48,9 @@ type deed struct {
 	Score       *float64   `json:"score,omitempty"`
 	Explanation string     `json:"explanation"`
 	Withdrawn   bool       `json:"withdrawn"`
+
+	Stream      string   `json:"stream,omitempty"`
+	Probability *float64 `json:"selection_probability,omitempty"`
 }
 
 type answer struct {
@@ -60,6 +63,9 @@ func deedOf(d bot.Deed) deed {
 	out := deed{ClickedAt: d.At.UTC(), Outcome: d.Outcome, Why: d.Why, Later: d.Later, Resent: d.Resent, Route: d.Route, Project: d.Project,
 		TraceID: d.TraceID, SpanID: d.SpanID, OnTrace: d.OnTrace, Name: d.Name, Identifier: d.Reviewer.Identifier(), Reviewer: cmp.Or(d.Reviewer.Name, d.Reviewer.ID),
 		Label: d.Label, Score: d.Score, Explanation: d.Explanation, Withdrawn: d.Withdrawn}
+	if d.Chosen.Stream != "" {
+		out.Stream, out.Probability = string(d.Chosen.Stream), &d.Chosen.Probability
+	}
 	if !d.Stored.IsZero() {
 		at, ms := d.Stored.UTC(), d.Latency().Milliseconds()
 		out.StoredAt, out.LatencyMS = &at, &ms
@@ -134,7 +140,7 @@ func (k historyCmd) Run(a *app) error {
 }
 
 var csvHead = []string{"clicked_at", "stored_at", "latency_ms", "outcome", "why", "later", "route", "project", "trace_id", "span_id", "on_trace", "name", "identifier", "reviewer",
-	"before_label", "before_score", "label", "score", "explanation", "withdrawn"}
+	"before_label", "before_score", "label", "score", "explanation", "withdrawn", "stream", "selection_probability"}
 
 func csvLine(d deed) []string {
 	at := func(t *time.Time) string {
@@ -158,5 +164,5 @@ func csvLine(d deed) []string {
 		b = *d.Before
 	}
 	return []string{at(&d.ClickedAt), at(d.StoredAt), latency, d.Outcome, d.Why, d.Later, d.Route, d.Project, d.TraceID, d.SpanID, strconv.FormatBool(d.OnTrace), d.Name, d.Identifier, d.Reviewer,
-		b.Label, number(b.Score), d.Label, number(d.Score), d.Explanation, strconv.FormatBool(d.Withdrawn)}
+		b.Label, number(b.Score), d.Label, number(d.Score), d.Explanation, strconv.FormatBool(d.Withdrawn), d.Stream, number(d.Probability)}
 }

@@ -2,6 +2,7 @@
 //
 //	route.go    what a route needs before it can work: project, rubric, channel
 //	poll.go     new spans of a project → the route's backlog
+//	sample.go   which spans of a route ordered by uncertainty are posted, and why
 //	post.go     backlog → claim → card in Slack → record
 //	reviewers.go  who may judge
 //	judge.go    a tap or a form → card and outbox, in one step

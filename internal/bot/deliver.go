@@ -514,6 +514,10 @@ func (b *Bot) annotation(j review.Judgement, name string) phoenix.Annotation {
 		"clicked_at": j.At.UTC().Format(time.RFC3339Nano),
 		"spanbot":    b.set.Version,
 	}
+	if j.Chosen.Stream != "" {
+		meta["stream"] = string(j.Chosen.Stream)
+		meta["selection_probability"] = j.Chosen.Probability
+	}
 	message, thread := j.Message, j.ThreadTS
 	if message == "" {
 		message, thread = thread, ""

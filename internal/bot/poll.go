@@ -63,6 +63,9 @@ func (r *route) poll(ctx context.Context) error {
 	if err := r.back(ctx, project, &cur, !known); err != nil {
 		return err
 	}
+	if err := r.sift(ctx, project); err != nil {
+		return err
+	}
 	r.b.metrics.outside.WithLabelValues(r.Name).Set(float64(outside(cur, newest)))
 	return nil
 }
@@ -191,15 +194,16 @@ func (r *route) back(ctx context.Context, project string, cur *queue.Cursor, fir
 // backlog, in the page's order. It returns how many rows at the end of the page
 // were not taken because the backlog is full.
 func (r *route) take(ctx context.Context, project string, page []phoenix.Row, oldest time.Time) (left int, err error) {
-	verdicts, err := r.decide(ctx, project, page, oldest)
+	verdicts, uncertainty, err := r.decide(ctx, project, page, oldest)
 	if err != nil {
 		return 0, err
 	}
 	var finds []queue.Find
 	at := make([]int, 0, len(page)) // index in the page of each find
 	for i, row := range page {
-		if verdicts[i] == review.Post {
-			finds = append(finds, queue.Find{Row: row.Row, SpanID: row.ID, TraceID: row.TraceID})
+		if v := verdicts[i]; v == review.Post || v == review.Unjudged {
+			finds = append(finds, queue.Find{Row: row.Row, SpanID: row.ID, TraceID: row.TraceID,
+				Stream: r.StreamOf(row.ID), Unjudged: v == review.Unjudged, Uncertainty: uncertainty[row.ID]})
 			at = append(at, i)
 		}
 	}
@@ -218,6 +222,8 @@ func (r *route) take(ctx context.Context, project string, page []phoenix.Row, ol
 	for i, v := range verdicts[:upto] {
 		switch v {
 		case review.Post, review.Tracked:
+		case review.Unjudged:
+			counts[v]++
 		default:
 			if r.settle(page[i]) {
 				counts[v]++
@@ -231,8 +237,9 @@ func (r *route) take(ctx context.Context, project string, page []phoenix.Row, ol
 }
 
 // decide finds the verdict on each row of a page. What needs no question is
-// decided first; only spans that nobody knows are looked up in Phoenix.
-func (r *route) decide(ctx context.Context, project string, page []phoenix.Row, oldest time.Time) ([]review.Verdict, error) {
+// decided first; only spans that nobody knows are looked up in Phoenix. In a route
+// ordered by uncertainty it also tells how uncertain each is, by span id.
+func (r *route) decide(ctx context.Context, project string, page []phoenix.Row, oldest time.Time) ([]review.Verdict, map[string]float64, error) {
 	out := make([]review.Verdict, len(page))
 	var open []int
 	var finds []queue.Find
@@ -250,11 +257,11 @@ func (r *route) decide(ctx context.Context, project string, page []phoenix.Row, 
 		}
 	}
 	if len(open) == 0 {
-		return out, nil
+		return out, nil, nil
 	}
 	tracked, err := r.b.queue.Known(ctx, r.Name, finds)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var ask []review.Span
 	for k, i := range open {
@@ -265,19 +272,26 @@ func (r *route) decide(ctx context.Context, project string, page []phoenix.Row, 
 		}
 	}
 	if len(ask) == 0 {
-		return out, nil
+		return out, nil, nil
 	}
 	_, rubric, _ := r.now()
-	annotated, err := r.b.phoenix.Annotated(ctx, project, rubric.Name, ask)
+	annotated, evidence, err := r.b.phoenix.Evidence(ctx, project, rubric.Name, r.judge(), ask)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	uncertainty := map[string]float64{}
 	for _, i := range open {
-		if out[i] == review.Post && annotated[page[i].ID] {
+		id := page[i].ID
+		switch {
+		case out[i] != review.Post:
+		case annotated[id]:
 			out[i] = review.Annotated
+		default:
+			u, known := evidence[id].Uncertainty(rubric)
+			out[i], uncertainty[id] = r.Sift(r.StreamOf(id), u, known), u
 		}
 	}
-	return out, nil
+	return out, uncertainty, nil
 }
 
 // settle remembers that a span in the overlap was decided on, so that the next

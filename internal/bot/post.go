@@ -54,7 +54,7 @@ func (r *route) fill(ctx context.Context) {
 			return
 		}
 		r.goesOn("known")
-		c, ok, err := r.b.queue.Claim(ctx, r.Name, r.MaxOpen, r.Order, lease(claimLease))
+		c, ok, err := r.claim(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
 				_ = r.waits("claim", "Redis", err)
@@ -113,7 +113,7 @@ func (r *route) post(c queue.Claim) error {
 		trace.Spans = append(trace.Spans, span)
 	}
 	// Hours may lie between find and post: someone may have judged it in Phoenix.
-	annotated, err := r.b.phoenix.Annotated(ctx, project, rubric.Name, []review.Span{span})
+	annotated, evidence, err := r.b.phoenix.Evidence(ctx, project, rubric.Name, r.judge(), []review.Span{span})
 	if err != nil {
 		return r.putBack(ctx, c, review.WaitOf(err), err)
 	}
@@ -129,7 +129,7 @@ func (r *route) post(c queue.Claim) error {
 	excerpt := trace.Fill(span).Excerpt()
 	card := review.Card{
 		SpanID: c.SpanID, Channel: channel, State: review.Open, Rubric: rubric.Hash(),
-		Posted: time.Now(), Summary: summaryOf(excerpt),
+		Posted: time.Now(), Summary: summaryOf(excerpt), Chosen: r.chosen(c, evidence[span.ID], rubric),
 	}
 	posted, err := r.send(ctx, c, parent, card, excerpt, rubric)
 	if err != nil {

@@ -203,7 +203,11 @@ func (p *preview) page(ctx context.Context, page []phoenix.Row) (hits int, err e
 	if len(ask) == 0 {
 		return 0, nil
 	}
-	annotated, err := p.b.phoenix.Annotated(ctx, p.project, p.rubric.Name, ask)
+	judge := ""
+	if p.r.Order == review.ByUncertainty {
+		judge = p.r.JudgeName()
+	}
+	annotated, evidence, err := p.b.phoenix.Evidence(ctx, p.project, p.rubric.Name, judge, ask)
 	if err != nil {
 		return 0, err
 	}
@@ -214,6 +218,11 @@ func (p *preview) page(ctx context.Context, page []phoenix.Row) (hits int, err e
 		p.shown[s.ID] = true
 		if annotated[s.ID] {
 			p.total.Verdicts[review.Annotated]++
+			continue
+		}
+		u, known := evidence[s.ID].Uncertainty(p.rubric)
+		if v := p.r.Sift(p.r.StreamOf(s.ID), u, known); v != review.Post {
+			p.total.Verdicts[v]++
 			continue
 		}
 		hits++
@@ -277,7 +286,7 @@ func (p *preview) finish(ctx context.Context) error {
 		return json.NewEncoder(p.o.Out).Encode(t)
 	}
 	var parts []string
-	for _, v := range []review.Verdict{review.Annotated, review.NotChosen, review.NoMatch, review.TooOld} {
+	for _, v := range []review.Verdict{review.Annotated, review.NotChosen, review.Unjudged, review.NoMatch, review.TooOld} {
 		if c := t.Verdicts[v]; c > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c, strings.ReplaceAll(string(v), "_", " ")))
 		}

@@ -179,6 +179,10 @@ func (r *route) restoreCards(ctx context.Context, project string, rubric review.
 	if err != nil {
 		return err
 	}
+	chosen, err := r.chosenAgain(ctx, project, rubric, spans)
+	if err != nil {
+		return err
+	}
 	for _, f := range batch {
 		votes := r.b.votesOf(held, f.Ref, rubric.Name)
 		var put []review.Judgement
@@ -195,7 +199,7 @@ func (r *route) restoreCards(ctx context.Context, project string, rubric review.
 			if t.TS == "" && f.ThreadTS != "" {
 				t.Channel, t.TS = f.Channel, f.ThreadTS
 			}
-			t.Place(review.Card{SpanID: f.SpanID, Channel: f.Channel, TS: f.TS, Rubric: f.Rubric, Posted: f.Posted, Summary: cutBytes(f.Summary, review.MaxSummary)}, f.ThreadTS)
+			t.Place(review.Card{SpanID: f.SpanID, Channel: f.Channel, TS: f.TS, Rubric: f.Rubric, Posted: f.Posted, Summary: cutBytes(f.Summary, review.MaxSummary), Chosen: chosen[f.SpanID]}, f.ThreadTS)
 			t.Follow(f.SpanID, t.Card(f.SpanID).Votes, review.Difference{Adopted: votes}, time.Now())
 			for _, v := range f.Waiting {
 				j := review.Judgement{Ref: f.Ref, OnTrace: v.OnTrace, Name: rubric.Name, Rubric: f.Rubric,

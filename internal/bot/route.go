@@ -35,6 +35,8 @@ type route struct {
 	knowing   chan struct{} // holds one while it is asked whether the cards are known
 	epoch     string        // of what Redis knows (queue.Epoch.Name); "" before the first look
 
+	sifted int64 // of polling alone: how many of those that wait for a judge were looked up
+
 	// Of reconciling alone.
 	walked string // how far back through the history it is
 	asked  int    // cards whose span was asked for

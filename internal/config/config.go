@@ -18,6 +18,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -264,6 +265,7 @@ func (l *loader) routes(c *Config, file fileSettings) {
 			routeAt[r.Name] = r
 		}
 		l.thumbs(r, rubricAt)
+		l.order(r)
 		l.keepsCards(r.Route, c.Retention, func(text string) {
 			if f, ok := r.at["open_for"]; ok {
 				l.wrong(f.value, f.path, "%s", text)
@@ -314,6 +316,19 @@ func (l *loader) thumbs(r fileRoute, rubrics map[string]fileRubric) {
 	}
 	if f, ok := r.at["down"]; ok && r.Up != "" && r.Up == r.Down {
 		l.wrong(f.value, f.path, "up and down are the same label %q", r.Down)
+	}
+}
+
+// order looks at what only counts in one order, and at a judge that would be asked
+// about itself.
+func (l *loader) order(r fileRoute) {
+	f, said := r.at["uncertainty"]
+	switch {
+	case said && r.Order != review.ByUncertainty:
+		l.wrong(f.at, f.path, "it counts with order: uncertainty only, and the order is %s; add order: uncertainty or remove this section", r.Order)
+	case r.Order == review.ByUncertainty && r.JudgeName() == r.Rubric:
+		f := r.at["uncertainty"]
+		l.wrong(cmp.Or(f.at, r.node), cmp.Or(f.path, r.path), "the judge and the reviewers would annotate under the same name %q; want the judge's own, such as %s_judge", r.Rubric, r.Rubric)
 	}
 }
 

@@ -80,6 +80,7 @@ func TestEnvironmentAloneIsEnoughForOneRoute(t *testing.T) {
 	want := []review.Route{{
 		Name: "main", Project: "agent", Channel: "#reviews", Schedule: "@every 30s", Rubric: "correctness",
 		Sample: 1, Since: 24 * time.Hour, MaxOpen: 25, Backlog: 500, Order: review.Newest, OpenFor: 7 * 24 * time.Hour,
+		Uncertainty: review.Uncertainty{Random: 0.3},
 	}}
 	if d := cmp.Diff(want, c.Routes); d != "" {
 		t.Error(d)

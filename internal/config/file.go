@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -30,6 +31,7 @@ func defaultRoute() review.Route {
 		Schedule: defaultSchedule, Rubric: defaultRubric,
 		Sample: 1, Since: 24 * time.Hour, MaxOpen: 25, Backlog: 500,
 		Order: review.Newest, OpenFor: 7 * 24 * time.Hour,
+		Uncertainty: review.Uncertainty{Random: 0.3},
 	}
 }
 
@@ -158,9 +160,11 @@ func (l *loader) route(n *yaml.Node, s Section, path string, r *review.Route) ma
 			read(l, f, &r.Backlog, func(s string) (int, error) { return parseCount(s, 1, most) })
 		case "order":
 			read(l, f, &r.Order, func(s string) (review.Order, error) {
-				w, err := word(s, []string{string(review.Newest), string(review.Oldest)})
+				w, err := word(s, []string{string(review.Newest), string(review.Oldest), string(review.ByUncertainty)})
 				return review.Order(w), err
 			})
+		case "uncertainty":
+			l.uncertainty(f, &r.Uncertainty)
 		case "open_for":
 			read(l, f, &r.OpenFor, positiveDuration)
 		case "reviewers":
@@ -170,6 +174,24 @@ func (l *loader) route(n *yaml.Node, s Section, path string, r *review.Route) ma
 		}
 	}
 	return at
+}
+
+// uncertainty reads how a route of that order chooses.
+func (l *loader) uncertainty(f field, u *review.Uncertainty) {
+	for _, v := range l.fields(f.value, uncertaintySection, f.path) {
+		switch v.key {
+		case "judge":
+			read(l, v, &u.Judge, parseRubricName)
+		case "random":
+			read(l, v, &u.Random, func(s string) (float64, error) {
+				n, err := parseShare(s)
+				if err == nil && n == 0 {
+					return 0, errors.New("without spans chosen by chance no rate can be read off the judgements; want more than 0%")
+				}
+				return n, err
+			})
+		}
+	}
 }
 
 // word is the allowed word that s is, in its own spelling.

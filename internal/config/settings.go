@@ -173,8 +173,14 @@ var routeSection = Section{"routes[]", "One route: which spans of which project 
 	{"backlog", "number", "500", "Found spans that wait in Redis for a free place"},
 	{"reviewers", "list", "everybody", "Who may judge: user ids (`U…`), ids of user groups (`S…`), `channel` for the channel's members, or `everybody`"},
 	{"external", "true or false", "false", "Cards may go to a channel that is shared with other organisations, which see the content of your traces then"},
-	{"order", "newest or oldest", "newest", "Which waiting span is posted first"},
+	{"order", "newest, oldest or uncertainty", "newest", "Which waiting span is posted first; by uncertainty: what a judge is unsure of, and some by chance"},
+	{"uncertainty", "section", "", "How a route of `order: uncertainty` chooses"},
 	{"open_for", "duration", "7d", "A card that nobody touched closes after this"},
+}}
+
+var uncertaintySection = Section{"routes[].uncertainty", "How a route of `order: uncertainty` chooses.", []Key{
+	{"judge", "name", "the rubric's name and `_judge`", "Annotation name of the judge in Phoenix (kind LLM or CODE)"},
+	{"random", "30% or 0.3", "30%", "Share of the spans that is chosen by chance alone: the control stream, off which rates are read"},
 }}
 
 var rubricSection = Section{"rubrics[]", "One rubric: what reviewers are asked.", []Key{
@@ -199,7 +205,7 @@ var scoreSection = Section{"rubrics[].score", "The range of the form's score; an
 
 // Sections lists every place of spanbot.yaml with its keys, from the outside in.
 func Sections() []Section {
-	return []Section{topSection, phoenixSection, slackSection, redisSection, modelSection, routeSection, rubricSection, labelSection, scoreSection}
+	return []Section{topSection, phoenixSection, slackSection, redisSection, modelSection, routeSection, uncertaintySection, rubricSection, labelSection, scoreSection}
 }
 
 // refused are keys that people write into the file and that only the

@@ -129,7 +129,19 @@ func (c *Client) annotations(ctx context.Context, project string, t target, q ur
 // program do not count, and neither do those that were taken back. The keys are
 // span ids; a span that is not in the map has none.
 func (c *Client) Annotated(ctx context.Context, project, name string, spans []review.Span) (map[string]bool, error) {
-	done := make(map[string]bool)
+	done, _, err := c.Evidence(ctx, project, name, "", spans)
+	return done, err
+}
+
+// Evidence is Annotated, and what the same answer holds of a judge of that
+// annotation name and of the application's users. Without a judge's name it is
+// Annotated alone.
+func (c *Client) Evidence(ctx context.Context, project, name, judge string, spans []review.Span) (map[string]bool, map[string]review.Evidence, error) {
+	done, evidence := make(map[string]bool), make(map[string]review.Evidence)
+	names := []string{name}
+	if judge != "" {
+		names = append(names, judge, review.FeedbackName)
+	}
 	var ids, traces []string
 	roots := make(map[string][]string)
 	for _, s := range spans {
@@ -144,15 +156,25 @@ func (c *Client) Annotated(ctx context.Context, project, name string, spans []re
 	human := func(w wireAnnotation) bool {
 		return w.Name == name && strings.EqualFold(w.Kind, "HUMAN") && !w.retracted()
 	}
-	err := c.batches(ctx, project, name, onSpan, ids, smallText, func(w wireAnnotation) {
-		if human(w) {
+	err := c.batches(ctx, project, names, onSpan, ids, smallText, func(w wireAnnotation) {
+		switch {
+		case human(w):
 			done[w.SpanID] = true
+		case judge == "" || w.retracted():
+		case w.Name == judge && !strings.EqualFold(w.Kind, "HUMAN"):
+			e := evidence[w.SpanID]
+			e.Judges = append(e.Judges, review.Opinion{Label: w.answer().Label, Votes: w.votes()})
+			evidence[w.SpanID] = e
+		case w.Name == review.FeedbackName:
+			e := evidence[w.SpanID]
+			e.Feedback = append(e.Feedback, w.answer())
+			evidence[w.SpanID] = e
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	err = c.batches(ctx, project, name, onTrace, traces, smallText, func(w wireAnnotation) {
+	err = c.batches(ctx, project, []string{name}, onTrace, traces, smallText, func(w wireAnnotation) {
 		if human(w) {
 			for _, id := range roots[w.TraceID] {
 				done[id] = true
@@ -160,15 +182,26 @@ func (c *Client) Annotated(ctx context.Context, project, name string, spans []re
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return done, nil
+	return done, evidence, nil
 }
 
-// batches asks for many ids, of that annotation name or, for "", of any. SQLite's plan becomes slow above 25 ids, but for a
-// long list the number of requests weighs more. The head of a request stays far
-// below the 16 KiB that the server can take.
-func (c *Client) batches(ctx context.Context, project, name string, t target, ids []string, text int, f func(wireAnnotation)) error {
+// votes is what the judge answered when it was asked several times.
+func (w wireAnnotation) votes() map[string]float64 {
+	list, _ := w.Metadata["votes"].(map[string]any)
+	out := make(map[string]float64, len(list))
+	for label, n := range list {
+		out[label], _ = n.(float64)
+	}
+	return out
+}
+
+// batches asks for many ids, of these annotation names or, without one, of any.
+// SQLite's plan becomes slow above 25 ids, but for a long list the number of
+// requests weighs more. The head of a request stays far below the 16 KiB that the
+// server can take.
+func (c *Client) batches(ctx context.Context, project string, names []string, t target, ids []string, text int, f func(wireAnnotation)) error {
 	size := 25
 	if len(ids) > 100 {
 		size = 100
@@ -176,8 +209,8 @@ func (c *Client) batches(ctx context.Context, project, name string, t target, id
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })
 	for batch := range slices.Chunk(ids, size) {
 		q := url.Values{t.query: batch}
-		if name != "" {
-			q.Set("include_annotation_names", name)
+		if len(names) > 0 {
+			q["include_annotation_names"] = names
 		}
 		if err := c.annotations(ctx, project, t, q, text, f); err != nil {
 			return err

@@ -235,7 +235,11 @@ func (a SpanAnnotation) Retracted() bool {
 // Phoenix: GET /v1/projects/{id}/span_annotations.
 func (c *Client) SpanAnnotations(ctx context.Context, project, name string, spans []string) ([]SpanAnnotation, error) {
 	var out []SpanAnnotation
-	err := c.batches(ctx, project, name, onSpan, spans, maxExplanation, func(w wireAnnotation) {
+	var names []string
+	if name != "" {
+		names = []string{name}
+	}
+	err := c.batches(ctx, project, names, onSpan, spans, maxExplanation, func(w wireAnnotation) {
 		if name != "" && w.Name != name {
 			return // a server that does not know the filter
 		}

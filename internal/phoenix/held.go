@@ -49,10 +49,10 @@ func (c *Client) Held(ctx context.Context, project, name string, spans []review.
 			out = append(out, h)
 		}
 	}
-	if err := c.batches(ctx, project, name, onSpan, ids, maxExplanation, add(false)); err != nil {
+	if err := c.batches(ctx, project, []string{name}, onSpan, ids, maxExplanation, add(false)); err != nil {
 		return nil, err
 	}
-	if err := c.batches(ctx, project, name, onTrace, traces, maxExplanation, add(true)); err != nil {
+	if err := c.batches(ctx, project, []string{name}, onTrace, traces, maxExplanation, add(true)); err != nil {
 		return nil, err
 	}
 	return out, nil

@@ -16,6 +16,7 @@ var (
 	claimScript   = script("claim")
 	dropScript    = script("drop")
 	putBackScript = script("put_back")
+	siftScript    = script("sift")
 )
 
 // Find is a span that a poll found for a route.
@@ -23,6 +24,20 @@ type Find struct {
 	Row     int64 // place in Phoenix's feed; orders the backlog
 	SpanID  string
 	TraceID string
+
+	// Of a route that is ordered by uncertainty. A find of no stream, or of the
+	// control stream, goes to the backlog as it is.
+	Stream      review.Stream
+	Unjudged    bool    // it waits for a judge first
+	Uncertainty float64 // 0 to 1; orders the uncertain stream
+}
+
+// rankScale parts a rank into uncertainty, in thousandths, and row id: of two
+// spans as uncertain as each other the newer one comes first.
+const rankScale = 1 << 42
+
+func rank(uncertainty float64, row int64) int64 {
+	return int64(uncertainty*1000+.5)*rankScale + row%rankScale
 }
 
 // known says of each find whether the route has a card for it.
@@ -56,17 +71,20 @@ func (q *Queue) Known(ctx context.Context, route string, finds []Find) ([]bool, 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	p := q.c.Pipeline()
-	type scores struct{ waiting, claimed *redis.FloatCmd }
-	got := make([]scores, len(finds))
+	got := make([][4]*redis.FloatCmd, len(finds))
 	for i, f := range finds {
 		m := member(f.TraceID, f.SpanID)
-		got[i] = scores{p.ZScore(ctx, q.key.backlog(route), m), p.ZScore(ctx, q.key.claimed(route), m)}
+		for k, key := range []string{q.key.backlog(route), q.key.claimed(route), q.key.uncertain(route), q.key.unjudged(route)} {
+			got[i][k] = p.ZScore(ctx, key, m)
+		}
 	}
 	if _, err := p.Exec(ctx); err != nil && !isNil(err) {
 		return nil, failed("look up found spans", err)
 	}
-	for i, s := range got {
-		out[i] = out[i] || s.waiting.Err() == nil || s.claimed.Err() == nil
+	for i, scores := range got {
+		for _, s := range scores {
+			out[i] = out[i] || s.Err() == nil
+		}
 	}
 	return out, nil
 }
@@ -88,23 +106,71 @@ func (q *Queue) Add(ctx context.Context, route string, max int, finds []Find) (a
 		if carded[i] {
 			known = 1
 		}
-		args = append(args, member(f.TraceID, f.SpanID), f.Row, known)
+		to, score := 1, f.Row // the numbers of the keys below
+		switch {
+		case f.Unjudged:
+			to = 5
+		case f.Stream == review.Uncertain:
+			to, score = 4, rank(f.Uncertainty, f.Row)
+		}
+		args = append(args, member(f.TraceID, f.SpanID), score, known, to)
 	}
-	v, err := q.run(ctx, addScript, "add to the backlog of "+route,
-		[]string{q.key.backlog(route), q.key.claimed(route), q.key.routes()}, args...)
+	return twoNumbers(q.run(ctx, addScript, "add to the backlog of "+route,
+		[]string{q.key.backlog(route), q.key.claimed(route), q.key.routes(), q.key.uncertain(route), q.key.unjudged(route)}, args...))
+}
+
+func twoNumbers(v any, err error) (a, b int, _ error) {
 	if err != nil {
 		return 0, 0, err
 	}
 	n, ok := v.([]any)
 	if !ok || len(n) != 2 {
-		return 0, 0, fmt.Errorf("add to the backlog of %s: unexpected answer %v", route, v)
+		return 0, 0, fmt.Errorf("two numbers were expected of a script, which answered %v", v)
 	}
 	return int(n[0].(int64)), int(n[1].(int64)), nil
+}
+
+// Unjudged lists up to n spans of a route that wait for a judge, newest first,
+// beginning with the one at a place; none is behind the last.
+func (q *Queue) Unjudged(ctx context.Context, route string, place int64, n int) ([]Find, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	list, err := q.c.ZRevRangeWithScores(ctx, q.key.unjudged(route), place, place+int64(n)-1).Result()
+	if err != nil {
+		return nil, failed("list what waits for a judge in "+route, err)
+	}
+	out := make([]Find, len(list))
+	for i, z := range list {
+		m, _ := z.Member.(string)
+		out[i] = Find{Row: int64(z.Score), Stream: review.Uncertain, Unjudged: true}
+		out[i].TraceID, out[i].SpanID = splitMember(m)
+	}
+	return out, nil
+}
+
+// Sift takes finds that a judge has seen by now off those that wait for it: into
+// the uncertain stream, as far as there is room, or, when they are not uncertain,
+// away. It returns how many of each there were.
+func (q *Queue) Sift(ctx context.Context, route string, max int, finds []Find) (added, went int, err error) {
+	if len(finds) == 0 {
+		return 0, 0, nil
+	}
+	args := []any{max, q.key.wake(), route}
+	for _, f := range finds {
+		score := int64(-1)
+		if f.Uncertainty > 0 {
+			score = rank(f.Uncertainty, f.Row)
+		}
+		args = append(args, member(f.TraceID, f.SpanID), score)
+	}
+	return twoNumbers(q.run(ctx, siftScript, "sift what waits for a judge in "+route,
+		[]string{q.key.unjudged(route), q.key.uncertain(route), q.key.backlog(route)}, args...))
 }
 
 // Counts says how much of a route waits.
 type Counts struct {
 	Backlog int       // found, no place yet
+	Judge   int       // found, and wait for a judge first
 	Claimed int       // on the way to Slack
 	Open    int       // cards that wait for a reviewer
 	Oldest  time.Time // when the oldest of these was posted; zero without any
@@ -116,11 +182,12 @@ func (q *Queue) Waiting(ctx context.Context, route string) (Counts, error) {
 	defer cancel()
 	p := q.c.Pipeline()
 	b, c, o := p.ZCard(ctx, q.key.backlog(route)), p.ZCard(ctx, q.key.claimed(route)), p.ZCard(ctx, q.key.open(route))
+	u, j := p.ZCard(ctx, q.key.uncertain(route)), p.ZCard(ctx, q.key.unjudged(route))
 	first := p.ZRangeWithScores(ctx, q.key.open(route), 0, 0)
 	if _, err := p.Exec(ctx); err != nil {
 		return Counts{}, failed("count what waits in "+route, err)
 	}
-	n := Counts{Backlog: int(b.Val()), Claimed: int(c.Val()), Open: int(o.Val())}
+	n := Counts{Backlog: int(b.Val() + u.Val()), Judge: int(j.Val()), Claimed: int(c.Val()), Open: int(o.Val())}
 	if z := first.Val(); len(z) > 0 {
 		n.Oldest = time.UnixMilli(int64(z[0].Score))
 	}
@@ -134,6 +201,8 @@ type Claim struct {
 	Turn  int64     // fencing token: of two owners the later one counts
 	Again bool      // an earlier owner's lease ran out: it may have been posted
 	Since time.Time // when it was first claimed
+
+	Uncertain bool // it is of the uncertain stream
 }
 
 type claimBody struct {
@@ -141,6 +210,8 @@ type claimBody struct {
 	Row   int64 `json:"r"`
 	Since int64 `json:"s"`
 	Again int   `json:"a"`
+
+	Uncertain int `json:"u"`
 }
 
 // Claim takes the next span of a route: first one whose owner's lease ran out,
@@ -149,13 +220,24 @@ type claimBody struct {
 // so that its first card becomes the parent of the others. While the route's cards
 // are not known here (a new or a lost Redis) the error is ErrUnbuilt.
 func (q *Queue) Claim(ctx context.Context, route string, maxOpen int, order review.Order, lease time.Duration) (Claim, bool, error) {
+	return q.claim(ctx, route, maxOpen, order, -1, lease)
+}
+
+// ClaimUncertain is Claim where the backlog is the control stream. While there is
+// something in both streams that share of the claims is the newest of the control
+// stream, and the others are the most uncertain span.
+func (q *Queue) ClaimUncertain(ctx context.Context, route string, maxOpen int, control float64, lease time.Duration) (Claim, bool, error) {
+	return q.claim(ctx, route, maxOpen, review.Newest, control, lease)
+}
+
+func (q *Queue) claim(ctx context.Context, route string, maxOpen int, order review.Order, control float64, lease time.Duration) (Claim, bool, error) {
 	newest := 0
 	if order != review.Oldest {
 		newest = 1
 	}
 	v, err := q.run(ctx, claimScript, "claim from "+route,
-		[]string{q.key.backlog(route), q.key.claimed(route), q.key.claims(route), q.key.open(route), q.key.seq(), q.key.built()},
-		maxOpen, newest, lease.Milliseconds(), route)
+		[]string{q.key.backlog(route), q.key.claimed(route), q.key.claims(route), q.key.open(route), q.key.seq(), q.key.built(), q.key.uncertain(route), q.key.taken(route)},
+		maxOpen, newest, lease.Milliseconds(), route, control)
 	if err != nil || v == nil {
 		return Claim{}, false, err
 	}
@@ -173,7 +255,7 @@ func (q *Queue) Claim(ctx context.Context, route string, maxOpen int, order revi
 	trace, span := splitMember(got[0].(string))
 	return Claim{
 		Ref: review.Ref{Route: route, TraceID: trace, SpanID: span},
-		Row: b.Row, Turn: b.Turn, Again: b.Again == 1, Since: timeOf(b.Since),
+		Row: b.Row, Turn: b.Turn, Again: b.Again == 1, Since: timeOf(b.Since), Uncertain: b.Uncertain == 1,
 	}, true, nil
 }
 

@@ -32,6 +32,9 @@ type body struct {
 	Channel   string   `json:"channel,omitempty"`
 	Message   string   `json:"message,omitempty"`
 	Thread    string   `json:"thread,omitempty"`
+
+	Stream      string  `json:"stream,omitempty"`
+	Probability float64 `json:"selection_probability,omitempty"`
 }
 
 func encodeJudgement(j review.Judgement, project string) ([]byte, error) {
@@ -40,6 +43,7 @@ func encodeJudgement(j review.Judgement, project string) ([]byte, error) {
 		Team: j.Reviewer.Team, User: j.Reviewer.ID, UserName: j.Reviewer.Name,
 		Label: j.Label, Score: j.Score, Why: j.Explanation, Withdrawn: j.Withdrawn, At: millis(j.At),
 		Channel: j.Channel, Message: j.Message, Thread: j.ThreadTS,
+		Stream: string(j.Chosen.Stream), Probability: j.Chosen.Probability,
 	})
 	if err != nil { // a score that is no number; the form refuses those
 		return nil, &review.Error{Kind: review.Invalid, Text: "this judgement cannot be stored", Err: err}
@@ -57,6 +61,7 @@ func decodeJudgement(b []byte) (j review.Judgement, project string, err error) {
 		Reviewer: review.Reviewer{Team: s.Team, ID: s.User, Name: s.UserName},
 		Answer:   review.Answer{Label: s.Label, Score: s.Score, Explanation: s.Why}, Withdrawn: s.Withdrawn, At: timeOf(s.At),
 		Channel: s.Channel, Message: s.Message, ThreadTS: s.Thread,
+		Chosen: review.Chosen{Stream: review.Stream(s.Stream), Probability: s.Probability},
 	}, s.Project, nil
 }
 

@@ -28,6 +28,7 @@ const (
 	cardOwnTS                    // its message is not the parent
 	cardCloser
 	cardHexSpan // span id is 16 hex digits: stored as 8 bytes
+	cardChosen  // it was chosen in a stream
 )
 
 // Flags of a vote.
@@ -45,6 +46,7 @@ const (
 var (
 	states     = []review.State{review.Open, review.Judged, review.Skipped, review.Expired, review.Deleted, review.Loose}
 	deliveries = []review.Delivery{review.Stored, review.Waiting, review.Failed}
+	streams    = []review.Stream{review.Control, review.Uncertain}
 )
 
 func indexOf[T comparable](list []T, v T) uint64 {
@@ -94,6 +96,7 @@ func encodeThread(t review.Thread) []byte {
 		set(c.TS != t.TS, cardOwnTS)
 		set(c.Closer != "", cardCloser)
 		set(isHex, cardHexSpan)
+		set(c.Chosen.Stream != "", cardChosen)
 		w.num(flags)
 		w.num(indexOf(states, c.State))
 		if isHex {
@@ -109,6 +112,10 @@ func encodeThread(t review.Thread) []byte {
 		}
 		if c.Closer != "" {
 			w.text(c.Closer)
+		}
+		if c.Chosen.Stream != "" {
+			w.num(indexOf(streams, c.Chosen.Stream))
+			w = binary.BigEndian.AppendUint64(w, math.Float64bits(c.Chosen.Probability))
 		}
 		w.text(c.Rubric)
 		w.int(millis(c.Posted))
@@ -269,6 +276,12 @@ func decodeThread(route, trace string, b []byte) (review.Thread, error) {
 		}
 		if flags&cardCloser != 0 {
 			c.Closer = r.text()
+		}
+		if flags&cardChosen != 0 {
+			c.Chosen.Stream = pick(r, streams)
+			if b := r.bytes(8); b != nil {
+				c.Chosen.Probability = math.Float64frombits(binary.BigEndian.Uint64(b))
+			}
 		}
 		c.Rubric, c.Posted, c.Summary = r.text(), timeOf(r.int()), r.text()
 		for range r.count() {

@@ -29,6 +29,9 @@ func anyThread(t *rapid.T) review.Thread {
 			State: rapid.SampledFrom(states).Draw(t, "state"), Rubric: text.Draw(t, "rubric"), Posted: at.Draw(t, "posted"),
 			Summary: text.Draw(t, "summary"), Closer: text.Draw(t, "closer"),
 		}
+		if rapid.Bool().Draw(t, "chosen") {
+			c.Chosen = review.Chosen{Stream: rapid.SampledFrom(streams).Draw(t, "stream"), Probability: rapid.Float64Range(0, 1).Draw(t, "probability")}
+		}
 		for range rapid.IntRange(0, 4).Draw(t, "votes") {
 			v := review.Vote{
 				Reviewer: text.Draw(t, "user"), OnTrace: rapid.Bool().Draw(t, "trace"), Name: text.Draw(t, "name"), Rubric: text.Draw(t, "hash"),

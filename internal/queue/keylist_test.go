@@ -96,7 +96,7 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 	eachServer(t, func(t *testing.T, q *Queue) {
 		ctx := t.Context()
 		now := time.Now()
-		add(t, q, finds(1, 4)...)
+		add(t, q, finds(0, 4)...)
 		for range 2 {
 			c, _ := claim(t, q, 0, time.Minute)
 			if err := post(t, q, c); err != nil {
@@ -104,6 +104,13 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 			}
 		}
 		claim(t, q, 0, time.Minute)
+		add(t, q, unsure(11, .5), unsure(12, .25))
+		if _, ok, err := q.ClaimUncertain(ctx, "r", 0, .3, time.Minute); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if n, _, err := q.Add(ctx, "r", 1000, []Find{{Row: 13, SpanID: "13", TraceID: "13", Stream: review.Uncertain, Unjudged: true}}); err != nil || n != 0 {
+			t.Fatal(n, err)
+		}
 		said := judgement(4, "U1", "correct", now)
 		said.Explanation = "because"
 		if _, err := q.Change(ctx, "r", said.TraceID, func(th *review.Thread) (Step, error) {

@@ -24,7 +24,10 @@ import (
 //
 //	backlog:<route>  ZSET  "<trace>:<span>" -> row id; found, no place yet
 //	claimed:<route>  ZSET  "<trace>:<span>" -> ms when the claim runs out
-//	claims:<route>   HASH  "<trace>:<span>" -> {t turn, r row, s since, a again}
+//	claims:<route>   HASH  "<trace>:<span>" -> {t turn, r row, s since, a again, u uncertain}
+//	uncertain:<route>  ZSET  "<trace>:<span>" -> rank; as the backlog, of the uncertain stream
+//	unjudged:<route>   ZSET  "<trace>:<span>" -> row id; of the uncertain stream, no judge has seen it yet
+//	taken:<route>      HASH  stream -> claims from it while both had some
 //	open:<route>     ZSET  "<trace>:<span>" -> ms when posted; cards that wait for a reviewer
 //
 //	due    ZSET  judgement key -> ms when it is due next
@@ -91,6 +94,10 @@ func (k keys) backlog(route string) string { return string(k) + "backlog:" + rou
 func (k keys) claimed(route string) string { return string(k) + "claimed:" + route }
 func (k keys) claims(route string) string  { return string(k) + "claims:" + route }
 func (k keys) open(route string) string    { return string(k) + "open:" + route }
+
+func (k keys) uncertain(route string) string { return string(k) + "uncertain:" + route }
+func (k keys) unjudged(route string) string  { return string(k) + "unjudged:" + route }
+func (k keys) taken(route string) string     { return string(k) + "taken:" + route }
 
 func (k keys) due() string   { return string(k) + "due" }
 func (k keys) body() string  { return string(k) + "body" }

@@ -136,7 +136,8 @@ const changeTries = 200
 // again, so f must be repeatable. It returns the thread as it is stored then.
 //
 // What follows from the thread alone is derived: which cards are in the route's
-// open set, and that the excerpts of the others go.
+// open set, that the excerpts of the others go, and how the spans of judgements
+// were chosen.
 func (q *Queue) Change(ctx context.Context, route, traceID string, f func(*review.Thread) (Step, error)) (review.Thread, error) {
 	for range changeTries {
 		raw, before, err := q.read(ctx, route, traceID)
@@ -204,6 +205,9 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 		values = append(values, b)
 	}
 	for _, j := range s.Put {
+		if c := after.Card(j.SpanID); c != nil {
+			j.Chosen = c.Chosen
+		}
 		b, err := encodeJudgement(j, after.Project)
 		if err != nil {
 			return false, err

@@ -27,6 +27,7 @@ type Judgement struct {
 	Channel  string // Slack channel id
 	Message  string // ts of the card, "1758000000.000200"
 	ThreadTS string // ts of the parent when the card is a reply
+	Chosen   Chosen // how the card's span was chosen
 }
 
 // Target is the id of what was judged: "span:<id>" or "trace:<id>".

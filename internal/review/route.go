@@ -1,7 +1,6 @@
 package review
 
 import (
-	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +13,8 @@ type Order string
 const (
 	Newest Order = "newest"
 	Oldest Order = "oldest"
+	// ByUncertainty posts what a judge is unsure of first, and some by chance.
+	ByUncertainty Order = "uncertainty"
 )
 
 // Attribute is one "dot.path: value" condition on a span's attributes.
@@ -63,7 +64,9 @@ type Route struct {
 	MaxOpen int           // cards waiting for a reviewer at any time; 0 = no limit
 	Backlog int           // found spans that wait in Redis for a free place
 	Order   Order
-	OpenFor time.Duration // a card nobody touched closes as expired after this
+	// Uncertainty counts in a route of that order only.
+	Uncertainty Uncertainty
+	OpenFor     time.Duration // a card nobody touched closes as expired after this
 
 	// Reviewers are who may judge: user ids ("U…", "W…"), ids of user groups
 	// ("S…"), and ChannelMembers. None: everybody of the workspace who can see the
@@ -108,6 +111,7 @@ const (
 	TooOld    Verdict = "too_old"    // started before the route looks back
 	Full      Verdict = "full"       // no free place; it waits
 	Vanished  Verdict = "vanished"   // deleted in Phoenix before it was posted
+	Unjudged  Verdict = "unjudged"   // ordered by uncertainty, and no judge has seen it; it waits
 )
 
 // Decide says whether a span that the feed showed is for this route. oldest is
@@ -131,15 +135,5 @@ func (r Route) Decide(s Span, oldest time.Time, annotated, tracked bool) Verdict
 // Sampled reports whether a span is in the route's sample. It is a hash of both
 // names, so that poll, replica and dry run agree.
 func Sampled(route, spanID string, share float64) bool {
-	if share >= 1 {
-		return true
-	}
-	h := fnv.New64a()
-	h.Write([]byte(route + "\x00" + spanID))
-	// FNV's high bits mix badly on short inputs; one multiply-shift spreads them.
-	x := h.Sum64()
-	x ^= x >> 33
-	x *= 0xff51afd7ed558ccd
-	x ^= x >> 33
-	return float64(x>>11)/(1<<53) < share
+	return share >= 1 || chance(route, spanID) < share
 }

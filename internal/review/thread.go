@@ -55,6 +55,7 @@ type Card struct {
 	Posted  time.Time // when it was posted or opened again
 	Summary string    // "question → answer", ≤ 200 bytes
 	Closer  string    // Skipped: user id of who skipped it
+	Chosen  Chosen    // how its span was chosen
 	Votes   []Vote
 }
 

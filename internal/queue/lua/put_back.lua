@@ -12,6 +12,6 @@ c = cjson.decode(c)
 if c.t ~= tonumber(ARGV[2]) then return 0 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('HSET', KEYS[2], ARGV[1], cjson.encode({t = c.t, r = c.r, s = c.s, a = tonumber(ARGV[4])}))
+redis.call('HSET', KEYS[2], ARGV[1], cjson.encode({t = c.t, r = c.r, s = c.s, a = tonumber(ARGV[4]), u = c.u}))
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
 return 1
