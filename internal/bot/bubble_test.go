@@ -277,6 +277,9 @@ func (b *bubble) count() (k books) {
 	for span, text := range shown {
 		labels := map[string]bool{}
 		for _, a := range b.px.Annotations(span) {
+			if a["annotator_kind"] != "HUMAN" {
+				continue // a judge's
+			}
 			labels[fmt.Sprint(a["result"].(map[string]any)["label"])] = true
 		}
 		for _, l := range []string{"correct", "incorrect"} {
