@@ -34,6 +34,8 @@ type ModelOptions struct {
 	MaxCost     float64          // US dollars; 0: no ceiling
 	Prices      map[string]Price // own prices, by model name
 	TextOnly    bool             // neither schema nor tools are tried: Phoenix's gateway refuses both
+
+	backoff time.Duration // before the second try, at most half of it; 0: 250 ms
 }
 
 // Model is a chat model on an OpenAI-compatible endpoint. It is safe for use by
@@ -87,6 +89,9 @@ func NewModel(o ModelOptions) (*Model, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
+	}
+	if o.backoff <= 0 {
+		o.backoff = 250 * time.Millisecond
 	}
 	opts := []option.RequestOption{
 		option.WithBaseURL(strings.TrimRight(o.BaseURL, "/") + "/"), option.WithAPIKey(o.APIKey), option.WithMaxRetries(0),
@@ -279,7 +284,7 @@ func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Ans
 		out, err := m.client.Chat.Completions.New(within, p)
 		hung := within.Err() != nil && ctx.Err() == nil
 		cancel()
-		m.gate.leave(err == nil, err != nil && again(err, hung))
+		m.gate.leave(start, err == nil, err != nil && again(err, hung))
 		if err == nil {
 			a, err := m.read(out, p, time.Since(start))
 			return a, err
@@ -293,10 +298,11 @@ func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Ans
 		m.mu.Lock()
 		m.spent.Retries++
 		m.mu.Unlock()
-		wait := time.Duration(250<<try)*time.Millisecond + time.Duration(rand.IntN(250))*time.Millisecond //nolint:gosec // spreads retries; nobody gains by guessing
-		if after := retryAfter(err); after > 0 {
-			wait = min(after, maxWait)
-		}
+		// Somewhere in the second half of a span that doubles, and never sooner than
+		// the server asked for: all of those it sent away would come back at once.
+		wait := m.o.backoff << try
+		wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreads retries; nobody gains by guessing
+		wait = min(max(wait, retryAfter(err)), maxWait)
 		if !sleep(ctx, wait) {
 			return Answer{}, ctx.Err()
 		}
@@ -463,12 +469,13 @@ func (g *gate) enter(ctx context.Context) error {
 	}
 }
 
-func (g *gate) leave(ok, tooMuch bool) {
+// leave ends a call that began at start.
+func (g *gate) leave(start time.Time, ok, tooMuch bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.running--
 	switch {
-	case tooMuch && time.Since(g.cut) > time.Second: // those that were under way say the same
+	case tooMuch && start.After(g.cut): // those that were under way then say nothing new
 		g.cut = time.Now()
 		g.limit = max(1, g.limit/2)
 	case ok:

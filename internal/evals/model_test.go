@@ -21,7 +21,7 @@ func serve(t *testing.T, o modeld.Options, change func(*ModelOptions)) (*Model, 
 	s := modeld.New(o)
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
-	mo := ModelOptions{BaseURL: h.URL + "/v1", APIKey: "k", Name: "standin", Timeout: 10 * time.Second}
+	mo := ModelOptions{BaseURL: h.URL + "/v1", APIKey: "k", Name: "standin", Timeout: 10 * time.Second, backoff: 5 * time.Millisecond}
 	if change != nil {
 		change(&mo)
 	}
@@ -209,7 +209,7 @@ func TestRunJudge_BacksOffAndLosesNothing(t *testing.T) {
 		inner.ServeHTTP(w, r)
 	}))
 	t.Cleanup(h.Close)
-	m, err := NewModel(ModelOptions{BaseURL: h.URL, Name: "standin", Concurrency: 32})
+	m, err := NewModel(ModelOptions{BaseURL: h.URL, Name: "standin", Concurrency: 32, backoff: 40 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
