@@ -12,6 +12,6 @@
 //   - task.go: answering questions
 //   - judge.go: judging answers
 //
-// Not here: streaming (refused), embeddings, images, the Responses API, accounts
+// Not here: embeddings, images, the Responses API, accounts
 // (any key will do).
 package modeld

@@ -132,15 +132,37 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil || len(q.Messages) == 0:
 		refuse(w, http.StatusBadRequest, "the body must be JSON with messages")
-	case q.Stream || q.N > 1:
-		refuse(w, http.StatusBadRequest, "stream and n > 1 are not supported")
+	case q.N > 1:
+		refuse(w, http.StatusBadRequest, "n > 1 is not supported")
 	case s.o.NoFormat && q.ResponseFormat != nil && q.ResponseFormat.Type != "text":
 		refuse(w, http.StatusBadRequest, "response_format is not supported")
 	case s.o.NoTools && len(q.Tools) > 0:
 		refuse(w, http.StatusBadRequest, "tools are not supported")
+	case q.Stream:
+		stream(w, s.complete(q))
 	default:
 		reply(w, http.StatusOK, s.complete(q))
 	}
+}
+
+// stream sends an answer as server-sent events: what the model says in one piece,
+// then why it ended, then what it took.
+func stream(w http.ResponseWriter, whole map[string]any) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	send := func(choices []any, usage any) {
+		b, _ := json.Marshal(map[string]any{"id": whole["id"], "object": "chat.completion.chunk", "created": whole["created"], "model": whole["model"],
+			"system_fingerprint": whole["system_fingerprint"], "choices": choices, "usage": usage}) // maps and strings
+		fmt.Fprintf(w, "data: %s\n\n", b)
+	}
+	choice := whole["choices"].([]any)[0].(map[string]any)
+	delta := choice["message"].(map[string]any)
+	if calls, ok := delta["tool_calls"].([]any); ok {
+		calls[0].(map[string]any)["index"] = 0
+	}
+	send([]any{map[string]any{"index": 0, "delta": delta, "finish_reason": nil}}, nil)
+	send([]any{map[string]any{"index": 0, "delta": map[string]any{}, "finish_reason": choice["finish_reason"]}}, nil)
+	send([]any{}, whole["usage"])
+	fmt.Fprint(w, "data: [DONE]\n\n")
 }
 
 // complete makes the answer's body.

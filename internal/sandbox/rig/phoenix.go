@@ -107,6 +107,15 @@ func PhoenixAt(tb TB, url string) *PhoenixServer {
 	return s
 }
 
+// Python is the interpreter of the server's own environment, which has Phoenix's
+// official client and evals beside it.
+func Python(tb TB) string {
+	tb.Helper()
+	bin, err := cached("phoenix-"+PhoenixVersion(), "bin", "python")
+	Need(tb, "Phoenix's Python", err)
+	return bin
+}
+
 // newPhoenix prepares a server; the error says what is not installed.
 func newPhoenix(tb TB, options ...Option) (*PhoenixServer, string, error) {
 	o := phoenixOptions{version: PhoenixVersion()}
