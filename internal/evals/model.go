@@ -42,7 +42,7 @@ type ModelOptions struct {
 // several goroutines; calls wait for each other where the server wants fewer.
 type Model struct {
 	o      ModelOptions
-	client openai.Client
+	client openai.ChatCompletionService // alone: a whole openai.Client puts 20 MB of other services into the binary
 	gate   *gate
 
 	mu     sync.Mutex
@@ -100,7 +100,7 @@ func NewModel(o ModelOptions) (*Model, error) {
 	for name := range o.Header {
 		opts = append(opts, option.WithHeader(name, o.Header.Get(name)))
 	}
-	m := &Model{o: o, client: openai.NewClient(opts...), gate: newGate(o.Concurrency)}
+	m := &Model{o: o, client: openai.NewChatCompletionService(opts...), gate: newGate(o.Concurrency)}
 	if o.TextOnly {
 		m.mode, m.probed = Text, true
 	}
@@ -281,7 +281,7 @@ func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Ans
 		}
 		start := time.Now()
 		within, cancel := context.WithTimeout(ctx, m.o.Timeout)
-		out, err := m.client.Chat.Completions.New(within, p)
+		out, err := m.client.New(within, p)
 		hung := within.Err() != nil && ctx.Err() == nil
 		cancel()
 		m.gate.leave(start, err == nil, err != nil && again(err, hung))

@@ -38,7 +38,7 @@ type Example struct {
 type NewExample struct {
 	ID       string // unique in the dataset; the OpenTelemetry span id of examples made from spans
 	SpanID   string // links the example to the span, when it is made; "" for none
-	Split    string // "train", "dev", "test" …; "" leaves the split as it is
+	Split    string // "train", "dev", "test" …; "" for none: see Append
 	Input    map[string]any
 	Output   map[string]any
 	Metadata map[string]any
@@ -138,6 +138,8 @@ func whole[T any](v *T) func(io.Reader) error {
 
 // Append creates a dataset or extends it: examples whose ID is there already are
 // changed where they differ, none is ever deleted. Repeating it does no harm.
+// Splits are replaced by those given; where no example of an upload has one, they
+// stay as they are.
 //
 // Phoenix: POST /v1/datasets/upload?sync=true with the action append.
 func (c *Client) Append(ctx context.Context, name, description string, examples []NewExample) (Uploaded, error) {
@@ -148,7 +150,7 @@ func (c *Client) Append(ctx context.Context, name, description string, examples 
 		Inputs      []map[string]any `json:"inputs"`
 		Outputs     []map[string]any `json:"outputs"`
 		Metadata    []map[string]any `json:"metadata"`
-		Splits      []*string        `json:"splits"`
+		Splits      []*string        `json:"splits,omitempty"`
 		SpanIDs     []*string        `json:"span_ids"`
 		ExampleIDs  []*string        `json:"example_ids"`
 	}{Action: "append", Name: name, Description: description}
@@ -158,7 +160,7 @@ func (c *Client) Append(ctx context.Context, name, description string, examples 
 		}
 		return &s
 	}
-	seen := map[string]bool{}
+	seen, split := map[string]bool{}, false
 	for _, e := range examples {
 		if seen[e.ID] && e.ID != "" {
 			return Uploaded{}, refused(fmt.Sprintf("the example %s stands twice in one upload", e.ID), nil)
@@ -168,8 +170,12 @@ func (c *Client) Append(ctx context.Context, name, description string, examples 
 		body.Outputs = append(body.Outputs, object(e.Output))
 		body.Metadata = append(body.Metadata, object(e.Metadata))
 		body.Splits = append(body.Splits, optional(e.Split))
+		split = split || e.Split != ""
 		body.SpanIDs = append(body.SpanIDs, optional(e.SpanID))
 		body.ExampleIDs = append(body.ExampleIDs, optional(e.ID))
+	}
+	if !split {
+		body.Splits = nil
 	}
 	raw, err := clean(body)
 	if err != nil {

@@ -72,6 +72,11 @@ type store struct {
 	spanByID    map[string]*span
 	annotations map[string][]*annotation // by type name, each by row
 	configs     []*config                // by id
+
+	datasets    []*dataset    // by id
+	experiments []*experiment // by id
+	// Rows of these are never used again here.
+	lastVersion, lastExample, lastExperiment, lastRun, lastEvaluation int64
 }
 
 func newStore() *store {
