@@ -2,80 +2,89 @@ package stats
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-// Level is what may be done with the values of a rating.
+// Level is what may be said about two different values: only that they differ
+// (Nominal), which is more (Ordinal), by how much (Interval), by what share of
+// their sum (Ratio).
 type Level int
 
-// The levels of measurement: what counts as a difference grows from one to the
-// next.
+// The levels of measurement, from the least to the most that values tell.
 const (
-	Nominal  Level = iota // equal or not
-	Ordinal               // more or less; steps are counted in what was said
-	Interval              // differences
-	Ratio                 // differences in proportion
+	Nominal Level = iota
+	Ordinal
+	Interval
+	Ratio
 )
 
 var levels = []string{"nominal", "ordinal", "interval", "ratio"}
 
-func (l Level) String() string { return levels[l] }
+// ParseLevel reads a level's name.
+func ParseLevel(s string) (Level, error) {
+	if i := slices.Index(levels, strings.ToLower(strings.TrimSpace(s))); i >= 0 {
+		return Level(i), nil
+	}
+	return 0, fmt.Errorf("the level %q is not known; it is one of %s", s, strings.Join(levels, ", "))
+}
 
-// MarshalText writes the name.
+// String is the level's name.
+func (l Level) String() string {
+	if l < Nominal || l > Ratio {
+		return "level " + strconv.Itoa(int(l))
+	}
+	return levels[l]
+}
+
+// MarshalText gives the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// ParseLevel reads the name of a level.
-func ParseLevel(s string) (Level, error) {
-	i := slices.Index(levels, strings.ToLower(strings.TrimSpace(s)))
-	if i < 0 {
-		return 0, fmt.Errorf("%q is no level of measurement; want nominal, ordinal, interval or ratio", s)
-	}
-	return Level(i), nil
+// UnmarshalText reads the level's name.
+func (l *Level) UnmarshalText(b []byte) (err error) {
+	*l, err = ParseLevel(string(b))
+	return err
 }
 
-// Rating is what one rater said of one unit: a label, or a score.
+// Rating is what one rater said of one unit: a label, a score, or both.
 type Rating struct {
-	Unit, Rater string
-	Label       string
-	Score       float64
-	HasScore    bool
+	Unit, Rater, Label string
+	Score              float64
+	HasScore           bool
 }
 
-// AgreementOptions say how agreement is measured.
-type AgreementOptions struct {
-	Level     Level
-	Labels    []string // the configured ones, in their order, which ordinal goes by; nil: as seen
-	Resamples int      // of the bootstrap; 0: 2,000
-	Seed      uint64   // of the bootstrap; 0: 1
-}
-
-func (o AgreementOptions) resamples() int { return cmp.Or(o.Resamples, defaultResamples) }
-
-// Agreement is how far raters agree.
+// Agreement is what several raters agree on. N of percent_agreement, pabak,
+// Gwet's and Fleiss' coefficient counts the units that two or more rated, that
+// of Cohen's κ the units both rated, that of Krippendorff's α the ratings of
+// units that two or more rated.
 type Agreement struct {
-	Units             int            `json:"units"` // rated by anybody
-	Shared            int            `json:"units_rated_twice"`
-	Raters            int            `json:"raters"`
-	Ratings           int            `json:"ratings"`
-	Level             Level          `json:"level"`
-	PercentAgreement  Estimate       `json:"percent_agreement"`
-	CohenKappa        Estimate       `json:"cohen_kappa"`
-	FleissKappa       Estimate       `json:"fleiss_kappa"`
-	KrippendorffAlpha Estimate       `json:"krippendorff_alpha"`
-	GwetAC1           Estimate       `json:"gwet_ac1"`
-	PABAK             Estimate       `json:"pabak"`
-	Pairs             []RaterPair    `json:"pairs"`
-	Mix               map[string]int `json:"mix"` // ratings by label
-	Resamples         int            `json:"resamples"`
-	Seed              uint64         `json:"seed"`
-	Warnings          []string       `json:"warnings"`
+	Units   int   `json:"units"`             // with at least one rating
+	Shared  int   `json:"units_rated_twice"` // with two or more
+	Raters  int   `json:"raters"`
+	Ratings int   `json:"ratings"`
+	Level   Level `json:"level"`
+
+	PercentAgreement  Estimate `json:"percent_agreement"`
+	CohenKappa        Estimate `json:"cohen_kappa"`
+	FleissKappa       Estimate `json:"fleiss_kappa"`
+	KrippendorffAlpha Estimate `json:"krippendorff_alpha"`
+	GwetAC1           Estimate `json:"gwet_ac1"`
+	PABAK             Estimate `json:"pabak"`
+	// Above the nominal level, of two raters: a miss counts by how far it is off.
+	CohenKappaLinear    Estimate `json:"cohen_kappa_linear,omitzero"`
+	CohenKappaQuadratic Estimate `json:"cohen_kappa_quadratic,omitzero"`
+
+	Pairs     []RaterPair    `json:"pairs"` // those with the most units first, 200 at most
+	Mix       map[string]int `json:"mix"`   // ratings by label
+	Resamples int            `json:"resamples"`
+	Seed      uint64         `json:"seed"`
+	Warnings  []string       `json:"warnings"`
 }
 
-// RaterPair is two raters on the units that both rated.
+// RaterPair is what two raters agree on, over the N units that both rated.
 type RaterPair struct {
 	A                string   `json:"a"`
 	B                string   `json:"b"`
@@ -84,387 +93,385 @@ type RaterPair struct {
 	CohenKappa       Estimate `json:"cohen_kappa"`
 }
 
-// mostPairs bounds the list of pairs: for more raters it says nothing to a reader.
-const mostPairs = 200
+// AgreementOptions says how ratings are to be read.
+type AgreementOptions struct {
+	Level     Level
+	Labels    []string // configured labels in their order; nil: as seen, sorted
+	Resamples int      // 0: 2000
+	Seed      uint64   // 0: 1
+}
 
-// Agree measures agreement among raters who need not have rated the same units.
-// With labels, nominal and ordinal go by the label, and by the score where there
-// is none; interval and ratio go by the score. A rater who rated a unit twice
-// counts with the last.
+const noOverlap = "no span was rated by two people"
+
+// Agree measures what raters agree on. Ratings may be ragged: any number of
+// raters for each unit, who need not be the same ones. Units that one person
+// rated count for the mix of labels in Gwet's coefficient and for nothing else.
 //
-// It fails, naming unit and rater, for a score that is no finite number, a label
-// that is none of the configured ones, and interval or ratio without a score.
+// At the nominal level values are labels (a score where there is no label); at
+// the ordinal level labels in the order of the options, or scores; above, they
+// are scores. κ, AC1, PABAK and percent agreement ask only whether two values
+// are the same, at every level.
+//
+// Intervals: bootstrap over units with the seed, but Wilson's for percent
+// agreement where each unit has two ratings, the same made into PABAK's, and
+// the large-sample standard error of Fleiss, Cohen and Everitt for Cohen's κ.
+//
+// Ratings without a value are left out, of a rater who rated a unit twice the
+// last one counts, and warnings say how many. It refuses, naming unit and rater,
+// scores that are not numbers, labels outside the configured ones, and values
+// that the level cannot use.
 func Agree(ratings []Rating, o AgreementOptions) (Agreement, error) {
-	if o.Seed == 0 {
-		o.Seed = 1
+	a := Agreement{Level: o.Level, Pairs: []RaterPair{}, Mix: map[string]int{}, Seed: o.Seed, Warnings: []string{}}
+	if o.Level < Nominal || o.Level > Ratio {
+		return a, fmt.Errorf("there is no %v; it is one of %s", o.Level, strings.Join(levels, ", "))
 	}
-	t, err := tableOf(ratings, o)
+	if a.Seed == 0 {
+		a.Seed = 1
+	}
+	kept, skipped, err := usable(ratings, o)
 	if err != nil {
-		return Agreement{}, err
+		return a, err
 	}
-	a := Agreement{Units: len(t.units), Raters: len(t.raters), Level: o.Level, Mix: map[string]int{}, Resamples: o.resamples(), Seed: o.Seed, Warnings: []string{}, Pairs: []RaterPair{}}
-	marginal := make([]int, len(t.names))
-	for _, u := range t.units {
-		a.Ratings += len(u)
-		if len(u) > 1 {
-			a.Shared++
-		}
-		for _, v := range u {
-			marginal[v.value]++
-		}
+	s, err := newScale(kept, o)
+	if err != nil {
+		return a, err
 	}
-	for i, n := range marginal {
-		if n > 0 {
-			a.Mix[t.names[i]] = n
-		}
+	v, again := newVotes(kept, s)
+	a.Ratings = len(kept) - again
+	a.Units, a.Raters = v.units, len(v.raters)
+	a.Pairs = v.pairs(&a, s)
+
+	p := newPatterns(v, s)
+	a.Shared = len(p.shared)
+	p.agreement(&a, o.Resamples, a.Seed)
+	v.cohen(&a, s)
+	if skipped > 0 {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%s had no value and were left out.", count(skipped, "rating")))
 	}
-	if t.groups == nil {
-		t.group()
+	if again > 0 {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%s came again from the same rater; the last one counts.", count(again, "rating")))
 	}
-	a.PercentAgreement = t.percent(o.resamples(), o.Seed)
-	a.KrippendorffAlpha = t.alpha(o.Level, o.resamples(), o.Seed)
-	a.FleissKappa = t.fleiss(o.resamples(), o.Seed)
-	a.GwetAC1 = t.ac1(o.resamples(), o.Seed)
-	a.PABAK = t.pabak(a.PercentAgreement)
-	switch {
-	case len(t.raters) == 2:
-		a.CohenKappa = t.cohen(0, 1)
-	case len(t.raters) < 2:
-		a.CohenKappa = undefined(0, "it compares two raters, and there is %d", len(t.raters))
-	default:
-		a.CohenKappa = undefined(0, "it compares two raters, and there are %d: see pairs", len(t.raters))
-	}
-	t.pairs(&a)
-	a.warn(marginal, t.names)
+	a.Warnings = append(a.Warnings, v.warnings(&a, s)...)
 	return a, nil
 }
 
-func (a *Agreement) warn(marginal []int, names []string) {
-	say := func(format string, args ...any) { a.Warnings = append(a.Warnings, fmt.Sprintf(format, args...)) }
-	for i, n := range marginal {
-		if n*5 >= a.Ratings*4 && a.Ratings > 0 {
-			say("%q has %d of %d ratings: κ and α are low then however well raters agree (the prevalence paradox); look at AC1 or PABAK beside them", names[i], n, a.Ratings)
+// scale numbers the values that occur: labels in their order, scores by size.
+type scale struct {
+	level  Level
+	labels []string
+	scores []float64 // of each value, above the ordinal level
+	values []int32   // of each rating
+}
+
+func where(r Rating) string {
+	return fmt.Sprintf("unit %q, rater %q", r.Unit, r.Rater)
+}
+
+// usable checks ratings and leaves out those without a value: words alone, or a
+// score among labels.
+func usable(ratings []Rating, o AgreementOptions) (kept []Rating, skipped int, err error) {
+	for i, l := range o.Labels {
+		if l == "" {
+			return nil, 0, fmt.Errorf("label %d of those configured is empty", i+1)
+		}
+		if slices.Contains(o.Labels[:i], l) {
+			return nil, 0, fmt.Errorf("the label %q is configured twice", l)
 		}
 	}
-	switch {
-	case a.Shared == 0:
-		say("no unit was rated by two raters: agreement was not measured")
-	case a.Shared < 20:
-		say("only %d units were rated by two raters or more: the intervals are wide", a.Shared)
-	}
-}
-
-// table is ratings by unit.
-type table struct {
-	units  [][]vote
-	raters []string
-	names  []string  // of values
-	values []float64 // what they are as numbers
-	q      int       // how many labels are configured, or seen
-	level  Level
-
-	groups []group // units of the same make, for sums that need no more
-	of     []int   // unit → group
-}
-
-type vote struct{ rater, value int }
-
-// group is units in which the same values were given, whoever gave them.
-type group struct {
-	count  int
-	size   int       // m: ratings in a unit
-	values []int     // ascending, once each
-	times  []float64 // how often
-}
-
-// tableOf reads ratings.
-func tableOf(ratings []Rating, o AgreementOptions) (*table, error) {
-	t := &table{level: o.Level}
-	units, raters := map[string]int{}, map[string]int{}
-	numeric := o.Level == Interval || o.Level == Ratio
 	labelled := false
 	for _, r := range ratings {
-		if r.HasScore && (math.IsNaN(r.Score) || math.IsInf(r.Score, 0)) {
-			return nil, fmt.Errorf("unit %s, rater %s: the score is not a finite number", r.Unit, r.Rater)
-		}
-		if o.Level == Ratio && r.HasScore && r.Score < 0 {
-			return nil, fmt.Errorf("unit %s, rater %s: the score %g is below 0, which the ratio level has no meaning for", r.Unit, r.Rater, r.Score)
+		switch {
+		case r.Unit == "":
+			return nil, 0, fmt.Errorf("a rating of rater %q names no unit", r.Rater)
+		case r.Rater == "":
+			return nil, 0, fmt.Errorf("a rating of unit %q names no rater", r.Unit)
+		case r.HasScore && (math.IsNaN(r.Score) || math.IsInf(r.Score, 0)):
+			return nil, 0, fmt.Errorf("%s: the score %v is not a finite number", where(r), r.Score)
 		}
 		labelled = labelled || r.Label != ""
 	}
-	byScore := numeric || !labelled
-	type key struct {
-		label string
-		score float64
-	}
-	values := map[key]int{}
-	if !byScore {
-		for _, l := range o.Labels {
-			values[key{label: l}] = len(t.names)
-			t.names = append(t.names, l)
-		}
-	}
-	var seen []key
-	where := map[[2]int]int{} // unit, rater → place in the unit
+	byLabel := labelled && !byScore(o)
 	for _, r := range ratings {
-		if r.Label == "" && !r.HasScore || !byScore && r.Label == "" {
-			continue // words alone, or a score among labels
+		if r.Label == "" && (byLabel || !r.HasScore) {
+			skipped++
+			continue
 		}
-		if byScore && !r.HasScore {
-			return nil, fmt.Errorf("unit %s, rater %s: the %s level needs a score, and there is only the label %q", r.Unit, r.Rater, o.Level, r.Label)
+		kept = append(kept, r)
+	}
+	return kept, skipped, nil
+}
+
+// byScore: at the ordinal level labels without an order of their own have that
+// of their scores.
+func byScore(o AgreementOptions) bool {
+	return o.Level >= Interval || o.Level == Ordinal && o.Labels == nil
+}
+
+// newScale numbers the values of ratings.
+func newScale(ratings []Rating, o AgreementOptions) (*scale, error) {
+	s := &scale{level: o.Level, values: make([]int32, len(ratings))}
+	if byScore(o) {
+		return s, s.numberScores(ratings)
+	}
+	return s, s.numberLabels(ratings, o.Labels)
+}
+
+// labelOf is the label, or the score where there is none.
+func labelOf(r Rating) string {
+	if r.Label != "" {
+		return r.Label
+	}
+	return strconv.FormatFloat(r.Score, 'g', -1, 64)
+}
+
+func (s *scale) numberLabels(ratings []Rating, configured []string) error {
+	s.labels = slices.Clone(configured)
+	index := map[string]int32{}
+	if configured == nil {
+		seen := map[string]bool{}
+		for _, r := range ratings {
+			if l := labelOf(r); !seen[l] {
+				seen[l] = true
+				s.labels = append(s.labels, l)
+			}
 		}
-		k := key{label: r.Label}
-		if byScore {
-			k = key{score: r.Score}
-		}
-		v, known := values[k]
+		slices.Sort(s.labels)
+	}
+	for i, l := range s.labels {
+		index[l] = int32(i) //nolint:gosec // as many as there are ratings at most
+	}
+	for i, r := range ratings {
+		v, known := index[labelOf(r)]
 		if !known {
-			if !byScore && o.Labels != nil {
-				return nil, fmt.Errorf("unit %s, rater %s: %q is none of the labels %s", r.Unit, r.Rater, r.Label, strings.Join(o.Labels, ", "))
-			}
-			v = len(t.names)
-			values[k] = v
-			t.names = append(t.names, "")
-			seen = append(seen, k)
+			return fmt.Errorf("%s: the label %q is not among %s", where(r), labelOf(r), quoted(configured))
 		}
-		u, ok := units[r.Unit]
-		if !ok {
-			u = len(t.units)
-			units[r.Unit] = u
-			t.units = append(t.units, nil)
-		}
-		w, ok := raters[r.Rater]
-		if !ok {
-			w = len(t.raters)
-			raters[r.Rater] = w
-			t.raters = append(t.raters, r.Rater)
-		}
-		at := [2]int{u, w}
-		if i, twice := where[at]; twice {
-			t.units[u][i].value = v
-			continue
-		}
-		where[at] = len(t.units[u])
-		t.units[u] = append(t.units[u], vote{w, v})
+		s.values[i] = v
 	}
-	// Values in their order: as configured, else by number or name.
-	if byScore || o.Labels == nil {
-		order := slices.Clone(seen)
-		slices.SortFunc(order, func(a, b key) int { return cmp.Or(cmp.Compare(a.score, b.score), strings.Compare(a.label, b.label)) })
-		to := make([]int, len(seen))
-		t.names = make([]string, len(seen))
-		for i, k := range order {
-			to[values[k]] = i
-			t.names[i] = k.label
-			if byScore {
-				t.names[i] = fmt.Sprint(k.score)
-				t.values = append(t.values, k.score)
-			}
-		}
-		for _, u := range t.units {
-			for i := range u {
-				u[i].value = to[u[i].value]
-			}
-		}
-	}
-	if t.values == nil {
-		for i := range t.names {
-			t.values = append(t.values, float64(i))
-		}
-	}
-	t.q = len(t.names)
-	t.group()
-	return t, nil
+	return nil
 }
 
-// group puts units of the same make together. What they have in common is worked
-// out once, however many there are.
-func (t *table) group() {
-	t.groups, t.of = nil, make([]int, len(t.units))
-	index := map[string]int{}
-	var buf []byte
-	var vs []int
-	for i, u := range t.units {
-		vs = vs[:0]
-		for _, v := range u {
-			vs = append(vs, v.value)
-		}
-		slices.Sort(vs)
-		buf = buf[:0]
-		for _, v := range vs {
-			buf = binary.AppendVarint(buf, int64(v))
-		}
-		g, ok := index[string(buf)]
-		if !ok {
-			g = len(t.groups)
-			index[string(buf)] = g
-			n := group{size: len(vs)}
-			for _, v := range vs {
-				if k := len(n.values); k > 0 && n.values[k-1] == v {
-					n.times[k-1]++
-				} else {
-					n.values, n.times = append(n.values, v), append(n.times, 1)
+func (s *scale) numberScores(ratings []Rating) error {
+	scores := make([]float64, len(ratings))
+	for i, r := range ratings {
+		switch {
+		case r.HasScore:
+			scores[i] = r.Score
+		default:
+			x, err := strconv.ParseFloat(strings.TrimSpace(r.Label), 64)
+			if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
+				if s.level == Ordinal {
+					return fmt.Errorf("%s: the label %q has no place in an order; give the labels in their order, or scores", where(r), r.Label)
 				}
+				return fmt.Errorf("%s: the %s level wants scores, and %q is none", where(r), s.level, r.Label)
 			}
-			t.groups = append(t.groups, n)
+			scores[i] = x
 		}
-		t.groups[g].count++
-		t.of[i] = g
-	}
-}
-
-// weights are how often each group is in the data.
-func (t *table) weights() []float64 {
-	w := make([]float64, len(t.groups))
-	for i, g := range t.groups {
-		w[i] = float64(g.count)
-	}
-	return w
-}
-
-// resample calls f with the weights of samples of the units, each as large as the
-// data, and returns what f made of them. Samples for which f has no value are left
-// out.
-func (t *table) resample(times int, seed uint64, f func(w []float64) (float64, bool)) (low, high float64, ok bool) {
-	if n := len(t.units); n > 20_000 {
-		times = min(times, 200) // the interval is narrow then, and its ends well known
-	}
-	r := random(seed)
-	var out []float64
-	w := make([]float64, len(t.groups))
-	for range times {
-		clear(w)
-		for range t.units {
-			w[t.of[r.IntN(len(t.of))]]++
-		}
-		if v, ok := f(w); ok {
-			out = append(out, v)
+		if s.level == Ratio && scores[i] < 0 {
+			return fmt.Errorf("%s: the ratio level wants scores of 0 or more, found %v", where(r), scores[i])
 		}
 	}
-	if len(out) < times/2 || len(out) == 0 {
-		return math.NaN(), math.NaN(), false
-	}
-	low, high = percentiles(out)
-	return low, high, true
-}
-
-// estimate is a value of the data with its interval over resampled units.
-func (t *table) estimate(n, times int, seed uint64, f func(w []float64) (float64, bool)) (Estimate, bool) {
-	v, ok := f(t.weights())
-	if !ok {
-		return Estimate{}, false
-	}
-	e := Estimate{Value: v, N: n, Low: math.NaN(), High: math.NaN()}
-	if n > 1 {
-		e.Low, e.High, _ = t.resample(times, seed, f)
-	}
-	return e, true
-}
-
-// shared counts the units with two ratings or more, and their ratings.
-func (t *table) shared() (units, ratings int) {
-	for _, g := range t.groups {
-		if g.size > 1 {
-			units += g.count
-			ratings += g.count * g.size
+	s.scores = slices.Clone(scores)
+	slices.Sort(s.scores)
+	s.scores = slices.Compact(s.scores)
+	names := map[float64]string{}
+	if s.level == Ordinal {
+		for i, r := range ratings {
+			if r.Label != "" && names[scores[i]] == "" {
+				names[scores[i]] = r.Label
+			}
 		}
 	}
-	return units, ratings
+	s.labels = make([]string, len(s.scores))
+	for i, x := range s.scores {
+		s.labels[i] = cmp.Or(names[x], strconv.FormatFloat(x, 'g', -1, 64))
+	}
+	for i, x := range scores {
+		v, _ := slices.BinarySearch(s.scores, x)
+		s.values[i] = int32(v) //nolint:gosec // as many as there are ratings at most
+	}
+	return nil
 }
 
-const notMeasured = "no unit was rated by two raters"
+// vote is a rating by numbers.
+type vote struct{ unit, value int32 }
 
-// agreeing is the share of equal pairs of ratings within units: the mean over
-// units with two ratings or more.
-func (t *table) agreeing(w []float64) (float64, bool) {
-	var sum, n float64
-	for i, g := range t.groups {
-		if g.size < 2 || w[i] == 0 {
-			continue
-		}
-		m, pairs := float64(g.size), 0.0
-		for _, c := range g.times {
-			pairs += c * (c - 1)
-		}
-		sum += w[i] * pairs / (m * (m - 1))
-		n += w[i]
-	}
-	return sum / n, n > 0
+// votes are all ratings by rater, each rater's in the order of units.
+type votes struct {
+	units  int
+	raters []string // sorted
+	of     [][]vote
 }
 
-// percent is the share of equal pairs. With two raters to each unit it is a
-// proportion, and has Wilson's interval; else that of the bootstrap.
-func (t *table) percent(times int, seed uint64) Estimate {
-	units, _ := t.shared()
-	if units == 0 {
-		return undefined(0, notMeasured)
-	}
-	two, same := true, 0
-	for _, g := range t.groups {
-		if g.size > 2 {
-			two = false
+// newVotes sorts ratings by rater and unit, and counts those that came again.
+func newVotes(ratings []Rating, s *scale) (v *votes, again int) {
+	v = &votes{}
+	units, raters := map[string]int32{}, map[string]int{}
+	var names []string
+	var of [][]vote
+	for i, r := range ratings {
+		u, known := units[r.Unit]
+		if !known {
+			u = int32(len(units)) //nolint:gosec // memory ends long before
+			units[r.Unit] = u
 		}
-		if g.size == 2 && len(g.values) == 1 {
-			same += g.count
+		k, known := raters[r.Rater]
+		if !known {
+			k = len(names)
+			raters[r.Rater] = k
+			names, of = append(names, r.Rater), append(of, nil)
 		}
+		of[k] = append(of[k], vote{u, s.values[i]})
 	}
-	if two {
-		return Wilson(same, units)
+	v.units = len(units)
+	order := make([]int, len(names))
+	for i := range order {
+		order[i] = i
 	}
-	e, _ := t.estimate(units, times, seed, t.agreeing)
-	return e
-}
-
-// pabak is the prevalence-adjusted, bias-adjusted kappa, 2·po − 1 (Byrt, Bishop
-// and Carlin 1993), of two labels.
-func (t *table) pabak(po Estimate) Estimate {
-	switch {
-	case !po.Defined():
-		return po
-	case t.q != 2:
-		return undefined(po.N, "it is for two labels, and there are %d", t.q)
-	}
-	return Estimate{2*po.Value - 1, 2*po.Low - 1, 2*po.High - 1, po.N, ""}
-}
-
-// pairs fills the list of rater pairs, those with the most units first.
-func (t *table) pairs(a *Agreement) {
-	if len(t.raters) > 100 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("%d raters: pairs are not listed", len(t.raters)))
-		return
-	}
-	for i := range t.raters {
-		for j := i + 1; j < len(t.raters); j++ {
-			n, same := t.both(i, j)
-			if n == 0 {
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(names[a], names[b]) })
+	for _, k := range order {
+		list := of[k]
+		slices.SortStableFunc(list, func(a, b vote) int { return cmp.Compare(a.unit, b.unit) })
+		last := list[:0]
+		for _, x := range list {
+			if n := len(last); n > 0 && last[n-1].unit == x.unit {
+				last[n-1] = x
+				again++
 				continue
 			}
-			a.Pairs = append(a.Pairs, RaterPair{t.raters[i], t.raters[j], n, Wilson(same, n), t.cohen(i, j)})
+			last = append(last, x)
 		}
+		list = last
+		v.raters, v.of = append(v.raters, names[k]), append(v.of, list)
 	}
-	slices.SortStableFunc(a.Pairs, func(x, y RaterPair) int { return y.N - x.N })
-	if len(a.Pairs) > mostPairs {
-		a.Pairs = a.Pairs[:mostPairs]
-	}
+	return v, again
 }
 
-func (t *table) both(i, j int) (n, same int) {
-	for _, u := range t.units {
-		x, y := -1, -1
-		for _, v := range u {
-			switch v.rater {
-			case i:
-				x = v.value
-			case j:
-				y = v.value
-			}
-		}
-		if x >= 0 && y >= 0 {
-			n++
-			if x == y {
-				same++
-			}
+// both lists the values of the units that two raters share.
+func (v *votes) both(i, j int) []pairOfValues {
+	var out []pairOfValues
+	a, b := v.of[i], v.of[j]
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0].unit < b[0].unit:
+			a = a[1:]
+		case a[0].unit > b[0].unit:
+			b = b[1:]
+		default:
+			out = append(out, pairOfValues{a[0].value, b[0].value, 1})
+			a, b = a[1:], b[1:]
 		}
 	}
-	return n, same
+	return out
+}
+
+// mostPairs bounds the list of pairs, and mostRaters who is compared with whom at
+// all: for more the list says nothing to a reader.
+const (
+	mostPairs  = 200
+	mostRaters = 200
+)
+
+func (v *votes) pairs(a *Agreement, s *scale) []RaterPair {
+	out := []RaterPair{}
+	if len(v.of) > mostRaters {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("With %d raters, pairs of raters are not listed.", len(v.of)))
+		return out
+	}
+	for i := range v.of {
+		for j := i + 1; j < len(v.of); j++ {
+			shared := v.both(i, j)
+			if len(shared) == 0 {
+				continue
+			}
+			same := 0
+			for _, p := range shared {
+				if p.a == p.b {
+					same++
+				}
+			}
+			out = append(out, RaterPair{
+				A: v.raters[i], B: v.raters[j], N: len(shared),
+				PercentAgreement: Wilson(same, len(shared)),
+				CohenKappa:       cohen(shared, len(s.labels), Plain, nil).Estimate,
+			})
+		}
+	}
+	slices.SortStableFunc(out, func(x, y RaterPair) int { return cmp.Compare(y.N, x.N) })
+	if len(out) > mostPairs {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Of %d pairs of raters the %d with the most spans are listed.", len(out), mostPairs))
+		out = out[:mostPairs]
+	}
+	return out
+}
+
+// manyValues is the number of values above which weighted κ, which looks at
+// each pair of values, is left to Krippendorff's α.
+const manyValues = 500
+
+func (v *votes) cohen(a *Agreement, s *scale) {
+	none := func(e Estimate) {
+		a.CohenKappa = e
+		if s.level > Nominal {
+			a.CohenKappaLinear, a.CohenKappaQuadratic = e, e
+		}
+	}
+	switch {
+	case len(v.of) < 2 || a.Shared == 0:
+		none(undefined(noOverlap))
+		return
+	case len(v.of) > 2:
+		none(undefined("%s; Cohen's κ compares two: see pairs", count(len(v.of), "rater")))
+		return
+	}
+	shared := v.both(0, 1)
+	a.CohenKappa = cohen(shared, len(s.labels), Plain, nil).Estimate
+	if s.level == Nominal {
+		return
+	}
+	if len(s.labels) > manyValues {
+		a.CohenKappaLinear = undefined("there are %d different values: see Krippendorff's α, which weighs them too", len(s.labels))
+		a.CohenKappaQuadratic = a.CohenKappaLinear
+		return
+	}
+	var at []float64 // ordinal: by rank
+	if s.level > Ordinal {
+		at = s.scores
+	}
+	a.CohenKappaLinear = cohen(shared, len(s.labels), Linear, at).Estimate
+	a.CohenKappaQuadratic = cohen(shared, len(s.labels), Quadratic, at).Estimate
+}
+
+func (v *votes) warnings(a *Agreement, s *scale) []string {
+	var out []string
+	if a.Ratings == 0 {
+		return nil
+	}
+	mix := make([]int, len(s.labels))
+	for _, list := range v.of {
+		for _, x := range list {
+			mix[x.value]++
+		}
+	}
+	top := 0
+	for i, n := range mix {
+		if n > 0 {
+			a.Mix[s.labels[i]] = n
+		}
+		if n > mix[top] {
+			top = i
+		}
+	}
+	if share := float64(mix[top]) / float64(a.Ratings); share >= Skewed && a.Shared > 0 {
+		out = append(out, fmt.Sprintf("%s %% of the votes say %q: with such a mix κ and α are low even where people agree (the prevalence paradox); read AC1 or PABAK beside them.", percent(share), s.labels[top]))
+	}
+	if a.Ratings < FewLabels {
+		out = append(out, fewLabels(a.Ratings, "label"))
+	}
+	if alone := a.Units - a.Shared; alone > 0 && a.Shared > 0 {
+		out = append(out, fmt.Sprintf("%d of %d spans were rated by one person only and say nothing about agreement.", alone, a.Units))
+	}
+	if s.level >= Interval {
+		out = append(out, "κ, AC1, PABAK and percent agreement take each score for a label of its own; α counts how far apart scores are.")
+	}
+	return out
 }

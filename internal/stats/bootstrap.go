@@ -1,78 +1,125 @@
 package stats
 
 import (
+	"math"
 	"math/rand/v2"
-	"slices"
 )
 
-// defaultResamples is how often is resampled where nothing else is said.
+// defaultResamples is how often the bootstrap draws when nobody says.
 const defaultResamples = 2000
 
-func random(seed uint64) *rand.Rand {
-	return rand.New(rand.NewPCG(seed, 0x9E3779B97F4A7C15)) //nolint:gosec // resampling, which the seed repeats
+func resamplesOr(n int) int {
+	if n <= 0 {
+		return defaultResamples
+	}
+	return n
 }
 
-// percentiles are the 2.5 % and the 97.5 % point of xs.
-func percentiles(xs []float64) (low, high float64) {
-	slices.Sort(xs)
-	at := func(q float64) float64 {
-		x := q * float64(len(xs)-1)
-		i := int(x)
-		if i+1 >= len(xs) {
-			return xs[len(xs)-1]
+// dice are those of a seed: the same votes give the same interval on every run
+// and every machine.
+func dice(seed uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, 0x5b1a7e57a71571c5)) //nolint:gosec // resampling is meant to be repeatable
+}
+
+// resample draws as many units as there are, with replacement and within each
+// stratum, and calls each with how often every kind of unit came up. A stratum
+// lists the kind of each of its units. Units of one kind are alike, so what is
+// then computed costs as many steps as there are kinds, not units.
+func resample(strata [][]int32, kinds, resamples int, seed uint64, each func(weights []int32)) {
+	r := dice(seed)
+	weights := make([]int32, kinds)
+	for range resamples {
+		clear(weights)
+		for _, units := range strata {
+			n := len(units)
+			for range n {
+				weights[units[r.IntN(n)]]++
+			}
 		}
-		return xs[i] + (x-float64(i))*(xs[i+1]-xs[i])
+		each(weights)
 	}
-	return at(.025), at(.975)
 }
 
-// ClusterBootstrap is the mean of all values, with the percentile interval of
-// resampling whole clusters: what is in one hangs together, as repetitions of one
-// example do. N is the number of clusters. The same seed gives the same interval.
+// ClusterBootstrap is the mean over all values, with a percentile interval for
+// which whole clusters are drawn: repetitions of one example are no new
+// examples. N is the number of clusters that hold a value. With one cluster
+// there is no interval. Where every value is 1, or every value is 0, all
+// resamples are alike, and the other end is Wilson's for that many clusters.
+//
+// Source: A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application
+// (1997), chapter 3.8.
 func ClusterBootstrap(clusters [][]float64, resamples int, seed uint64) Estimate {
-	if resamples <= 0 {
-		resamples = defaultResamples
-	}
-	var sums, counts []float64
+	var sums, sizes []float64
 	var total, n float64
-	for _, c := range clusters {
+	lowest, highest := math.Inf(1), math.Inf(-1)
+	for i, c := range clusters {
 		if len(c) == 0 {
 			continue
 		}
-		s := 0.0
+		sum := 0.0
 		for _, v := range c {
-			s += v
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				return undefined("a value of example %d is not a number", i+1)
+			}
+			sum += v
+			lowest, highest = math.Min(lowest, v), math.Max(highest, v)
 		}
-		sums, counts = append(sums, s), append(counts, float64(len(c)))
-		total, n = total+s, n+float64(len(c))
+		sums, sizes = append(sums, sum), append(sizes, float64(len(c)))
+		total, n = total+sum, n+float64(len(c))
 	}
-	if n == 0 {
-		return undefined(0, "nothing was observed")
+	k := len(sums)
+	if k == 0 {
+		return undefined("there are no values")
 	}
-	e := Estimate{Value: total / n, N: len(sums)}
-	r := random(seed)
-	means := make([]float64, resamples)
+	mean := clip(total/n, lowest, highest)
+	if k == 1 {
+		return Estimate{Value: mean, Low: math.Inf(-1), High: math.Inf(1), N: 1}
+	}
+	if lowest == highest && (lowest == 0 || lowest == 1) {
+		e := Wilson(k*int(lowest), k)
+		return e
+	}
+	r := dice(seed)
+	means := make([]float64, resamplesOr(resamples))
 	for i := range means {
 		var s, m float64
-		for range sums {
-			k := r.IntN(len(sums))
-			s, m = s+sums[k], m+counts[k]
+		for range k {
+			j := r.IntN(k)
+			s += sums[j]
+			m += sizes[j]
 		}
 		means[i] = s / m
 	}
-	e.Low, e.High = percentiles(means)
+	low, high := percentiles(means)
+	return between(mean, low, high, k, lowest, highest)
+}
+
+// PairedBootstrap is the mean of after − before over the same examples, with a
+// percentile interval for which examples are drawn. Where no example changed
+// the interval has no width; for pass and fail Newcombe has a better one. With
+// one example there is no interval.
+func PairedBootstrap(before, after []float64, resamples int, seed uint64) Estimate {
+	if len(before) != len(after) {
+		return undefined("before has %s and after %d; they must be of the same examples", count(len(before), "value"), len(after))
+	}
+	diffs := make([]float64, len(before))
+	flat := make([][]float64, len(before))
+	for i := range before {
+		diffs[i] = after[i] - before[i]
+		flat[i] = diffs[i : i+1]
+	}
+	e := ClusterBootstrap(flat, resamples, seed)
+	if e.HasInterval() && (e.Value == 0 || e.Value == 1) && allEqual(diffs) {
+		e.Low, e.High = e.Value, e.Value // differences are no shares: Wilson is not theirs
+	}
 	return e
 }
 
-// PairedBootstrap is the mean of after − before over the same examples, with the
-// percentile interval of resampling pairs. Not defined for different lengths.
-func PairedBootstrap(before, after []float64, resamples int, seed uint64) Estimate {
-	if len(before) != len(after) {
-		return undefined(0, "%d values before and %d after are no pairs", len(before), len(after))
+func allEqual(values []float64) bool {
+	for _, v := range values {
+		if v != values[0] {
+			return false
+		}
 	}
-	pairs := make([][]float64, len(before))
-	for i := range before {
-		pairs[i] = []float64{after[i] - before[i]}
-	}
-	return ClusterBootstrap(pairs, resamples, seed)
+	return true
 }

@@ -1,211 +1,325 @@
 package stats
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
-// Kappa is Cohen's κ of a square table of two raters (Cohen 1960), or weighted
-// with disagreement weights (Cohen 1968).
-type Kappa struct {
-	Estimate
-	Observed, Expected float64 // agreement; of weighted κ 1 − Σvp and 1 − Σvpe
-	SE                 float64 // of Cohen (1960), √(po(1−po)/(n(1−pe)²)); NaN where weighted
-	SEFleiss           float64 // large-sample, Fleiss, Cohen and Everitt (1969)
-}
-
-// Weights are disagreement weights for weighted κ, by the distance of two labels
-// in their order.
+// Weights says how much of an agreement two different labels are.
 type Weights int
 
-// Plain counts each disagreement alike; the others by distance and its square.
+// Plain counts only equal labels as agreement; the others give part of it to
+// labels that are near: 1 − d/D and 1 − (d/D)², d their distance, D the largest
+// one.
 const (
 	Plain Weights = iota
 	Linear
 	Quadratic
 )
 
-// CohenKappa is κ = (po − pe)/(1 − pe) of a table with one rater's labels down and
-// the other's across; weighted, 1 − Σvp/Σvpe. Its interval is κ ± 1.96 SE of
-// Fleiss, Cohen and Everitt (1969), within [−1, 1]. Not defined where pe is 1: both
-// gave one label to everything.
-func CohenKappa(counts [][]int, weights Weights) Kappa {
-	q := len(counts)
-	rows, cols := make([]float64, q), make([]float64, q)
-	n := 0
-	for i := range q {
-		for j := range q {
-			n += counts[i][j]
-			rows[i] += float64(counts[i][j])
-			cols[j] += float64(counts[i][j])
+// Kappa is Cohen's κ of two raters and what it is made of. Its interval is
+// κ ± z·SEFleiss.
+type Kappa struct {
+	Estimate
+	Observed float64 // agreement that was seen, weighted
+	Expected float64 // agreement that two such raters reach by chance
+	// SE is that of Cohen (1960, weighted 1968), √(po(1−po)/n)/(1−pe). It takes
+	// chance agreement as known; kept for comparison with older papers.
+	SE float64
+	// SEFleiss is the large-sample standard error of Fleiss, Cohen and Everitt (1969).
+	SEFleiss float64
+	// SENull is theirs where κ is 0: κ/SENull tests for agreement beyond chance.
+	SENull float64
+}
+
+// CohenKappa is Cohen's κ of a table of counts, one rater's labels down and the
+// other's across:
+//
+//	κ = (po − pe) / (1 − pe), pe = Σ p_i. p_.i
+//
+// With weights w (1 on the diagonal) po is Σ w p_ij and pe Σ w p_i. p_.j; labels
+// are as far apart as their places in the table. The interval's standard error,
+// with w̄_i. = Σ_j w_ij p_.j and w̄_.j = Σ_i w_ij p_i., is
+//
+//	√{Σ p_ij [w_ij − (w̄_i. + w̄_.j)(1−κ)]² − [κ − pe(1−κ)]²} / ((1−pe)√n)
+//
+// Where that is 0 (no disagreement, or one that never varies) the interval is
+// Wilson's for po, carried over at the chance agreement that was seen.
+//
+// Sources: J. Cohen, A coefficient of agreement for nominal scales, Educational
+// and Psychological Measurement 20 (1960); J. Cohen, Weighted kappa,
+// Psychological Bulletin 70 (1968); J. L. Fleiss, J. Cohen, B. S. Everitt, Large
+// sample standard errors of kappa and weighted kappa, Psychological Bulletin 72
+// (1969).
+func CohenKappa(table [][]int, w Weights) Kappa {
+	var cells []pairOfValues
+	for i, row := range table {
+		if len(row) != len(table) {
+			return Kappa{Estimate: undefined("row %d of the table has %s, and the table %s", i+1, count(len(row), "column"), count(len(table), "row"))}
 		}
+		for j, n := range row {
+			if n < 0 {
+				return Kappa{Estimate: undefined("row %d, column %d of the table is below zero", i+1, j+1)}
+			}
+			if n > 0 {
+				cells = append(cells, pairOfValues{int32(i), int32(j), float64(n)}) //nolint:gosec // places in a table
+			}
+		}
+	}
+	return cohen(cells, len(table), w, nil)
+}
+
+// pairOfValues is how often two raters gave these two values to one unit.
+type pairOfValues struct {
+	a, b int32
+	n    float64
+}
+
+// cohen is Cohen over a sparse table: unweighted it takes O(cells + labels)
+// steps, weighted O(cells + labels²). at places the labels (nil: one apart).
+func cohen(cells []pairOfValues, q int, w Weights, at []float64) Kappa {
+	rows, columns := make([]float64, q), make([]float64, q)
+	var n float64
+	for _, c := range cells {
+		n += c.n
 	}
 	if n == 0 {
-		return Kappa{Estimate: undefined(0, notMeasured), SE: math.NaN(), SEFleiss: math.NaN()}
+		return Kappa{Estimate: undefined(noOverlap)}
 	}
-	N := float64(n)
-	// Agreement weights: 1 on the diagonal.
-	w := func(i, j int) float64 {
-		d := math.Abs(float64(i-j)) / float64(max(1, q-1))
-		switch weights {
-		case Linear:
-			return 1 - d
-		case Quadratic:
-			return 1 - d*d
-		}
-		if i == j {
-			return 1
-		}
-		return 0
+	varied := false
+	for _, c := range cells {
+		varied = varied || c.a != cells[0].a || c.b != cells[0].a
+		rows[c.a] += c.n / n
+		columns[c.b] += c.n / n
 	}
-	var po, pe float64
-	wr, wc := make([]float64, q), make([]float64, q) // mean weights of a row's and a column's label
-	for i := range q {
-		for j := range q {
-			po += w(i, j) * float64(counts[i][j]) / N
-			pe += w(i, j) * rows[i] * cols[j] / (N * N)
-			wr[i] += w(i, j) * cols[j] / N
-			wc[j] += w(i, j) * rows[i] / N
-		}
+	if !varied {
+		return Kappa{Observed: 1, Expected: 1, Estimate: undefined("both raters used one label only, the same: chance alone would agree as much")}
 	}
-	k := Kappa{Observed: po, Expected: pe, SE: math.NaN(), SEFleiss: math.NaN()}
-	if 1-pe < 1e-12 {
-		k.Estimate = undefined(n, "both gave one label to everything; there is no variation to agree on")
-		return k
+	weight, meanA, meanB := weighing(rows, columns, w, at)
+	var r Kappa
+	var square float64
+	for _, c := range cells {
+		x := weight(c.a, c.b)
+		r.Observed += c.n / n * x
+		square += c.n / n * x * x
 	}
-	k.Value, k.N = (po-pe)/(1-pe), n
-	if weights == Plain {
-		k.SE = math.Sqrt(po * (1 - po) / (N * (1 - pe) * (1 - pe)))
+	for i, p := range rows {
+		r.Expected += p * meanA[i]
 	}
-	sum := 0.0
-	for i := range q {
-		for j := range q {
-			p := float64(counts[i][j]) / N
-			x := w(i, j) - (wr[i]+wc[j])*(1-k.Value)
-			sum += p * x * x
-		}
+	k := (r.Observed - r.Expected) / (1 - r.Expected)
+	var v float64
+	for _, c := range cells {
+		d := weight(c.a, c.b) - (meanA[c.a]+meanB[c.b])*(1-k)
+		v += c.n / n * d * d
 	}
-	x := k.Value - pe*(1-k.Value)
-	k.SEFleiss = math.Sqrt(max(0, sum-x*x)) / ((1 - pe) * math.Sqrt(N))
-	k.Low, k.High = max(-1, k.Value-z*k.SEFleiss), min(1, k.Value+z*k.SEFleiss)
-	return k
+	d := k - r.Expected*(1-k)
+	// What is left of a difference of equal numbers is rounding, not spread.
+	if v -= d * d; v < 1e-12 {
+		v = 0
+	}
+	scale := 1 / ((1 - r.Expected) * math.Sqrt(n))
+	r.SEFleiss = math.Sqrt(v) * scale
+	r.SE = math.Sqrt(math.Max(0, square-r.Observed*r.Observed)) * scale
+	r.SENull = math.Sqrt(math.Max(0, nullVariance(rows, columns, meanA, meanB, weight, w)-r.Expected*r.Expected)) * scale
+	low, high := k-z*r.SEFleiss, k+z*r.SEFleiss
+	if r.SEFleiss == 0 {
+		low, high = carried(r.Observed, r.Expected, n)
+	}
+	r.Estimate = between(k, low, high, int(math.Round(n)), -1, 1)
+	return r
 }
 
-// cohen is κ of two raters on the units that both rated.
-func (t *table) cohen(i, j int) Estimate {
-	counts := make([][]int, t.q)
-	if t.q > 1000 {
-		return undefined(0, "there are %d different values; κ is for few labels", t.q)
-	}
-	for k := range counts {
-		counts[k] = make([]int, t.q)
-	}
-	for _, u := range t.units {
-		x, y := -1, -1
-		for _, v := range u {
-			switch v.rater {
-			case i:
-				x = v.value
-			case j:
-				y = v.value
-			}
-		}
-		if x >= 0 && y >= 0 {
-			counts[x][y]++
-		}
-	}
-	return CohenKappa(counts, Plain).Estimate
+// carried is Wilson's interval of an observed agreement, made chance-corrected.
+func carried(observed, expected, n float64) (low, high float64) {
+	low, high = wilson(clip(observed, 0, 1), n)
+	return (low - expected) / (1 - expected), (high - expected) / (1 - expected)
 }
 
-// fromConfusion is a table of two raters, people and judge.
-func fromConfusion(c *Confusion) *table {
-	t := &table{raters: []string{"people", "judge"}, names: c.Labels, q: len(c.Labels)}
-	for h := range c.Labels {
-		t.values = append(t.values, float64(h))
-		for j, n := range c.Counts[h] {
-			for range n {
-				t.units = append(t.units, []vote{{0, h}, {1, j}})
+// weighing gives the weight of two labels, and the mean weight of each label
+// against the other rater's mix.
+func weighing(rows, columns []float64, w Weights, at []float64) (weight func(a, b int32) float64, meanA, meanB []float64) {
+	if w == Plain {
+		same := func(a, b int32) float64 {
+			if a == b {
+				return 1
 			}
+			return 0
+		}
+		return same, columns, rows
+	}
+	q := len(rows)
+	place := func(i int) float64 {
+		if at == nil {
+			return float64(i)
+		}
+		return at[i]
+	}
+	widest := math.Abs(place(q-1) - place(0))
+	weight = func(a, b int32) float64 {
+		d := math.Abs(place(int(a))-place(int(b))) / widest
+		if w == Quadratic {
+			d *= d
+		}
+		return 1 - d
+	}
+	meanA, meanB = make([]float64, q), make([]float64, q)
+	for i := range rows {
+		for j := range columns {
+			x := weight(int32(i), int32(j)) //nolint:gosec // at most manyValues, or the rows of a table
+			meanA[i] += columns[j] * x
+			meanB[j] += rows[i] * x
 		}
 	}
-	t.group()
-	return t
+	return weight, meanA, meanB
 }
 
-// fleiss is Fleiss' κ (1971): P_i = (Σ_j n_ij² − n)/(n(n−1)), κ = (P̄ − Σp_j²)/(1 −
-// Σp_j²), where every unit has exactly n ratings.
-func (t *table) fleiss(times int, seed uint64) Estimate {
-	size := 0
-	for _, g := range t.groups {
-		if size == 0 {
-			size = g.size
-		}
-		if g.size != size {
-			return undefined(len(t.units), "it wants the same number of ratings of each unit, and here it differs; use Krippendorff's α")
-		}
-	}
-	if size < 2 {
-		return undefined(0, notMeasured)
-	}
-	f := func(w []float64) (float64, bool) {
-		po, ok := t.agreeing(w)
-		if !ok {
-			return 0, false
-		}
-		p := make([]float64, t.q)
-		total := 0.0
-		for i, g := range t.groups {
-			for k, v := range g.values {
-				p[v] += w[i] * g.times[k]
-				total += w[i] * g.times[k]
+// nullVariance is Σ p_i. p_.j [w_ij − (w̄_i. + w̄_.j)]². Plain it is worked
+// out from the margins, so that many labels cost no table.
+func nullVariance(rows, columns, meanA, meanB []float64, weight func(a, b int32) float64, w Weights) float64 {
+	var v float64
+	if w != Plain {
+		for i, p := range rows {
+			for j, q := range columns {
+				d := weight(int32(i), int32(j)) - meanA[i] - meanB[j] //nolint:gosec // as above
+				v += p * q * d * d
 			}
 		}
-		pe := 0.0
-		for _, x := range p {
-			pe += x / total * x / total
-		}
-		if 1-pe < 1e-12 {
-			return 0, false
-		}
-		return (po - pe) / (1 - pe), true
+		return v
 	}
-	e, ok := t.estimate(len(t.units), times, seed, f)
-	if !ok {
-		return undefined(len(t.units), "everybody gave one label to everything; there is no variation to agree on")
+	// E(x+y)² for independent rows and columns, and on the diagonal 1 − 2(x+y).
+	var ex, exx, ey, eyy float64
+	for i := range rows {
+		ex += rows[i] * meanA[i]
+		exx += rows[i] * meanA[i] * meanA[i]
+		ey += columns[i] * meanB[i]
+		eyy += columns[i] * meanB[i] * meanB[i]
+		v += rows[i] * columns[i] * (1 - 2*(meanA[i]+meanB[i]))
 	}
-	return e
+	return v + exx + 2*ex*ey + eyy
 }
 
-// ac1 is Gwet's AC1 (2008): pe = Σπ_k(1−π_k)/(q−1) with q labels, π_k the mean share
-// of k over units with a rating; po over units with two; (po − pe)/(1 − pe).
-func (t *table) ac1(times int, seed uint64) Estimate {
-	units, _ := t.shared()
-	switch {
-	case units == 0:
-		return undefined(0, notMeasured)
-	case t.q < 2:
-		return undefined(units, "one label only was seen; with the configured labels it could be said")
+// FleissResult is Fleiss' κ and that of each label against all others.
+type FleissResult struct {
+	Kappa      Estimate
+	Categories []Estimate
+	Observed   float64 // P̄: the mean share of pairs of raters that agree
+	Expected   float64 // Σ p_j²
+}
+
+// Fleiss is Fleiss' κ of counts: for each unit, how many raters gave each
+// label. Each unit has the same number n of ratings, by whichever raters.
+//
+//	P_i = (Σ_j n_ij² − n) / (n(n−1)), κ = (P̄ − Σ p_j²) / (1 − Σ p_j²)
+//	κ_j = 1 − Σ_i n_ij(n − n_ij) / (N n(n−1) p_j(1 − p_j))
+//
+// Intervals: bootstrap over units. Units with unequal numbers of ratings are
+// refused: Krippendorff's α takes them.
+//
+// Source: J. L. Fleiss, Measuring nominal scale agreement among many raters,
+// Psychological Bulletin 76 (1971).
+func Fleiss(counts [][]int, resamples int, seed uint64) (FleissResult, error) {
+	if len(counts) == 0 {
+		return FleissResult{Kappa: undefined("there is no unit")}, nil
 	}
-	f := func(w []float64) (float64, bool) {
-		po, ok := t.agreeing(w)
-		if !ok {
-			return 0, false
-		}
-		pi := make([]float64, t.q)
-		n := 0.0
-		for i, g := range t.groups {
-			if g.size == 0 {
-				continue
-			}
-			for k, v := range g.values {
-				pi[v] += w[i] * g.times[k] / float64(g.size)
-			}
-			n += w[i]
-		}
-		pe := 0.0
-		for _, x := range pi {
-			pe += x / n * (1 - x/n)
-		}
-		pe /= float64(t.q - 1)
-		return (po - pe) / (1 - pe), true
+	q, raters := len(counts[0]), 0
+	for _, n := range counts[0] {
+		raters += n
 	}
-	e, _ := t.estimate(units, times, seed, f)
-	return e
+	kinds := make([]int32, len(counts))
+	for i, row := range counts {
+		sum := 0
+		for j, n := range row {
+			if n < 0 {
+				return FleissResult{}, fmt.Errorf("unit %d, label %d: the count is below zero", i+1, j+1)
+			}
+			sum += n
+		}
+		if len(row) != q || sum != raters {
+			return FleissResult{}, fmt.Errorf("unit %d has %s of %s and unit 1 %d of %d: Fleiss' κ wants the same on each; Krippendorff's α does not", i+1, count(sum, "rating"), count(len(row), "label"), raters, q)
+		}
+		kinds[i] = int32(i) //nolint:gosec // memory ends long before
+	}
+	if raters < 2 {
+		return FleissResult{Kappa: undefined(noOverlap)}, nil
+	}
+	at := func(weights []int32) (observed, expected float64, categories []float64) {
+		p, miss := make([]float64, q), make([]float64, q)
+		var units, n float64 = 0, float64(raters)
+		for i, row := range counts {
+			w := float64(weights[i])
+			units += w
+			for j, c := range row {
+				p[j] += w * float64(c)
+				miss[j] += w * float64(c) * (n - float64(c))
+				observed += w * float64(c) * (float64(c) - 1)
+			}
+		}
+		observed /= units * n * (n - 1)
+		categories = make([]float64, q)
+		for j := range p {
+			p[j] /= units * n
+			expected += p[j] * p[j]
+			categories[j] = 1 - miss[j]/(units*n*(n-1)*p[j]*(1-p[j])) // NaN for a label that nobody, or everybody, gave
+		}
+		return observed, expected, categories
+	}
+	ones := make([]int32, len(counts))
+	for i := range ones {
+		ones[i] = 1
+	}
+	observed, expected, categories := at(ones)
+	r := FleissResult{Observed: observed, Expected: expected, Categories: make([]Estimate, q)}
+	drawn := make([][]float64, q+1)
+	resample([][]int32{kinds}, len(counts), resamplesOr(resamples), seed, func(weights []int32) {
+		o, e, c := at(weights)
+		for j, v := range append(c, corrected(o, e)) {
+			if !math.IsNaN(v) {
+				drawn[j] = append(drawn[j], v)
+			}
+		}
+	})
+	n := float64(len(counts))
+	if math.IsNaN(corrected(observed, expected)) {
+		r.Kappa = undefined("all raters gave the same label throughout: chance alone would agree as much")
+	} else {
+		r.Kappa = resampled(corrected(observed, expected), observed, expected, n, len(counts), drawn[q])
+	}
+	for j, v := range categories {
+		if math.IsNaN(v) {
+			r.Categories[j] = undefined("the label was given to no unit, or to all by everybody")
+			continue
+		}
+		// For one label against the others, chance and agreement are those of two labels.
+		p := 0.0
+		for _, row := range counts {
+			p += float64(row[j]) / (n * float64(raters))
+		}
+		e := p*p + (1-p)*(1-p)
+		r.Categories[j] = resampled(v, e+v*(1-e), e, n, len(counts), drawn[j])
+	}
+	return r, nil
+}
+
+// corrected is agreement beyond chance as a share of what could be; NaN where
+// chance explains all.
+func corrected(observed, expected float64) float64 {
+	if 1-expected < 1e-12 {
+		return math.NaN()
+	}
+	return (observed - expected) / (1 - expected)
+}
+
+// resampled is a chance-corrected estimate with its bootstrap interval. Where
+// all resamples are alike (nobody ever disagreed, or there is one unit) they
+// would claim certainty: the interval is then Wilson's for the agreement of
+// that many units, carried over.
+func resampled(value, observed, expected, units float64, n int, drawn []float64) Estimate {
+	low, high := value, value
+	if len(drawn) > 0 {
+		low, high = percentiles(drawn)
+	}
+	if high-low < 1e-9 {
+		low, high = carried(observed, expected, units)
+	}
+	return between(value, low, high, n, -1, 1)
 }
