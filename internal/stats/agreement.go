@@ -146,10 +146,10 @@ func Agree(ratings []Rating, o AgreementOptions) (Agreement, error) {
 	p.agreement(&a, o.Resamples, a.Seed)
 	v.cohen(&a, s)
 	if skipped > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("%s had no value and were left out.", count(skipped, "rating")))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Left out, because there is no value in it: %s.", count(skipped, "rating")))
 	}
 	if again > 0 {
-		a.Warnings = append(a.Warnings, fmt.Sprintf("%s came again from the same rater; the last one counts.", count(again, "rating")))
+		a.Warnings = append(a.Warnings, fmt.Sprintf("Given again by the same rater, so that only the last one counts: %s.", count(again, "rating")))
 	}
 	a.Warnings = append(a.Warnings, v.warnings(&a, s)...)
 	return a, nil
@@ -227,25 +227,31 @@ func labelOf(r Rating) string {
 func (s *scale) numberLabels(ratings []Rating, configured []string) error {
 	s.labels = slices.Clone(configured)
 	index := map[string]int32{}
-	if configured == nil {
-		seen := map[string]bool{}
-		for _, r := range ratings {
-			if l := labelOf(r); !seen[l] {
-				seen[l] = true
-				s.labels = append(s.labels, l)
-			}
-		}
-		slices.Sort(s.labels)
-	}
 	for i, l := range s.labels {
-		index[l] = int32(i) //nolint:gosec // as many as there are ratings at most
+		index[l] = int32(i)
 	}
 	for i, r := range ratings {
-		v, known := index[labelOf(r)]
+		l := labelOf(r)
+		v, known := index[l]
 		if !known {
-			return fmt.Errorf("%s: the label %q is not among %s", where(r), labelOf(r), quoted(configured))
+			if configured != nil {
+				return fmt.Errorf("%s: the label %q is not among %s", where(r), l, quoted(configured))
+			}
+			v = int32(len(s.labels)) //nolint:gosec // as many as there are ratings at most
+			index[l] = v
+			s.labels = append(s.labels, l)
 		}
 		s.values[i] = v
+	}
+	if configured == nil {
+		seen := slices.Clone(s.labels)
+		slices.Sort(s.labels)
+		for i, l := range s.labels {
+			index[l] = int32(i)
+		}
+		for i, v := range s.values {
+			s.values[i] = index[seen[v]]
+		}
 	}
 	return nil
 }

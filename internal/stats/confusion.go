@@ -225,7 +225,7 @@ func (c *Confusion) cells() []pairOfValues {
 	for i, row := range c.Counts {
 		for j, n := range append(slices.Clone(row), c.Unparsable[i]) {
 			if n > 0 {
-				out = append(out, pairOfValues{int32(i), int32(min(j, q)), float64(n)}) //nolint:gosec // places in a table
+				out = append(out, pairOfValues{int32(i), int32(min(j, q)), float64(n)})
 			}
 		}
 	}
@@ -246,9 +246,9 @@ func (c *Confusion) resampled(a *Alignment) {
 	units := make([]int32, 0, a.N)
 	weights := make([]int32, len(cells))
 	for k, x := range cells {
-		weights[k] = int32(x.n) //nolint:gosec // a number of spans
+		weights[k] = int32(x.n)
 		for range weights[k] {
-			units = append(units, int32(k)) //nolint:gosec // places in a table
+			units = append(units, int32(k))
 		}
 	}
 	at := newAligner(cells, q)
@@ -339,7 +339,7 @@ func MCC(table [][]int) float64 {
 	cells := c.cells()
 	weights := make([]int32, len(cells))
 	for k, x := range cells {
-		weights[k] = int32(x.n) //nolint:gosec // a number of spans
+		weights[k] = int32(x.n)
 	}
 	_, _, _, mcc := newAligner(cells, len(table)).measure(weights)
 	if math.IsNaN(mcc) {

@@ -131,6 +131,7 @@ func clip(v, low, high float64) float64 { return math.Max(low, math.Min(high, v)
 // between is an estimate whose interval holds its value and stays within the
 // measure's own bounds.
 func between(value, low, high float64, n int, least, most float64) Estimate {
+	value = clip(value, least, most) // but for rounding it is within them
 	return Estimate{
 		Value: value,
 		Low:   clip(math.Min(low, value), least, most),

@@ -62,7 +62,7 @@ func CohenKappa(table [][]int, w Weights) Kappa {
 				return Kappa{Estimate: undefined("row %d, column %d of the table is below zero", i+1, j+1)}
 			}
 			if n > 0 {
-				cells = append(cells, pairOfValues{int32(i), int32(j), float64(n)}) //nolint:gosec // places in a table
+				cells = append(cells, pairOfValues{int32(i), int32(j), float64(n)})
 			}
 		}
 	}
@@ -100,9 +100,10 @@ func cohen(cells []pairOfValues, q int, w Weights, at []float64) Kappa {
 	var square float64
 	for _, c := range cells {
 		x := weight(c.a, c.b)
-		r.Observed += c.n / n * x
+		r.Observed += c.n * x
 		square += c.n / n * x * x
 	}
+	r.Observed /= n // last, so that all of n is exactly 1
 	for i, p := range rows {
 		r.Expected += p * meanA[i]
 	}
@@ -165,7 +166,7 @@ func weighing(rows, columns []float64, w Weights, at []float64) (weight func(a, 
 	meanA, meanB = make([]float64, q), make([]float64, q)
 	for i := range rows {
 		for j := range columns {
-			x := weight(int32(i), int32(j)) //nolint:gosec // at most manyValues, or the rows of a table
+			x := weight(int32(i), int32(j))
 			meanA[i] += columns[j] * x
 			meanB[j] += rows[i] * x
 		}
@@ -180,7 +181,7 @@ func nullVariance(rows, columns, meanA, meanB []float64, weight func(a, b int32)
 	if w != Plain {
 		for i, p := range rows {
 			for j, q := range columns {
-				d := weight(int32(i), int32(j)) - meanA[i] - meanB[j] //nolint:gosec // as above
+				d := weight(int32(i), int32(j)) - meanA[i] - meanB[j]
 				v += p * q * d * d
 			}
 		}
@@ -237,7 +238,7 @@ func Fleiss(counts [][]int, resamples int, seed uint64) (FleissResult, error) {
 		if len(row) != q || sum != raters {
 			return FleissResult{}, fmt.Errorf("unit %d has %s of %s and unit 1 %d of %d: Fleiss' κ wants the same on each; Krippendorff's α does not", i+1, count(sum, "rating"), count(len(row), "label"), raters, q)
 		}
-		kinds[i] = int32(i) //nolint:gosec // memory ends long before
+		kinds[i] = int32(i)
 	}
 	if raters < 2 {
 		return FleissResult{Kappa: undefined(noOverlap)}, nil

@@ -22,12 +22,6 @@ func Wilson(k, n int) Estimate {
 		return undefined("%d of %d is not a rate", k, n)
 	}
 	low, high := wilson(float64(k)/float64(n), float64(n))
-	if k == 0 {
-		low = 0 // exactly, not but for rounding
-	}
-	if k == n {
-		high = 1
-	}
 	return between(float64(k)/float64(n), low, high, n, 0, 1)
 }
 
@@ -35,7 +29,14 @@ func Wilson(k, n int) Estimate {
 func wilson(p, n float64) (low, high float64) {
 	middle := (p + z*z/(2*n)) / (1 + z*z/n)
 	h := halfWidth(p, n)
-	return math.Max(0, middle-h), math.Min(1, middle+h)
+	low, high = math.Max(0, middle-h), math.Min(1, middle+h)
+	if p == 0 {
+		low = 0 // exactly, not but for rounding
+	}
+	if p == 1 {
+		high = 1
+	}
+	return low, high
 }
 
 func halfWidth(p, n float64) float64 {
@@ -315,11 +316,5 @@ func WeightedRate(hit []bool, probability []float64) Estimate {
 		r = 1
 	}
 	low, high := wilson(r, effective)
-	if k == 0 {
-		low = 0
-	}
-	if k == n {
-		high = 1
-	}
 	return between(r, low, high, n, 0, 1)
 }
