@@ -28,7 +28,7 @@ var imports = map[string]struct{ ours, libraries []string }{
 	},
 	"internal/config": {[]string{"internal/review"}, []string{"go.yaml.in/yaml"}},
 	"internal/bot": {
-		[]string{"internal/review", "internal/phoenix", "internal/queue", "internal/slackui"},
+		[]string{"internal/review", "internal/phoenix", "internal/queue", "internal/slackui", "internal/stats"},
 		[]string{"github.com/robfig/cron", "github.com/prometheus/client_golang"},
 	},
 	"cmd/bot": {

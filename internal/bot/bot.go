@@ -3,6 +3,7 @@
 //	route.go    what a route needs before it can work: project, rubric, channel
 //	poll.go     new spans of a project → the route's backlog
 //	sample.go   which spans of a route ordered by uncertainty are posted, and why
+//	stop.go     when a route has enough judgements, and who is told
 //	post.go     backlog → claim → card in Slack → record
 //	reviewers.go  who may judge
 //	judge.go    a tap or a form → card and outbox, in one step

@@ -199,7 +199,12 @@ func (r *route) line(ctx context.Context) (slackui.HomeRoute, error) {
 	r.mu.Lock()
 	channel := r.channel.ID
 	r.mu.Unlock()
-	return slackui.HomeRoute{Name: r.Name, Channel: channel, Open: n.Open, Waiting: n.Backlog + n.Claimed, Oldest: n.Oldest, Why: r.waitsFor()}, nil
+	line := slackui.HomeRoute{Name: r.Name, Channel: channel, Open: n.Open, Waiting: n.Backlog + n.Claimed, Judge: n.Judge, Oldest: n.Oldest, Why: r.waitsFor()}
+	p, ok, err := r.progress(ctx)
+	if ok {
+		line.Progress = p.line()
+	}
+	return line, err
 }
 
 // judged turns today's judgements into lines, and counts what was said.

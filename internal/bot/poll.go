@@ -27,6 +27,10 @@ const (
 // of new spans, not the size of the project.
 func (r *route) poll(ctx context.Context) error {
 	project, _, _ := r.now()
+	var err error
+	if r.full, err = r.enough(ctx); err != nil {
+		return err
+	}
 	cur, known, err := r.b.queue.Cursor(ctx, r.Name, project)
 	if err != nil {
 		return err
@@ -63,8 +67,10 @@ func (r *route) poll(ctx context.Context) error {
 	if err := r.back(ctx, project, &cur, !known); err != nil {
 		return err
 	}
-	if err := r.sift(ctx, project); err != nil {
-		return err
+	if !r.full {
+		if err := r.sift(ctx, project); err != nil {
+			return err
+		}
 	}
 	r.b.metrics.outside.WithLabelValues(r.Name).Set(float64(outside(cur, newest)))
 	return nil
@@ -192,7 +198,8 @@ func (r *route) back(ctx context.Context, project string, cur *queue.Cursor, fir
 
 // take decides on one page of the feed and puts what is to be posted into the
 // backlog, in the page's order. It returns how many rows at the end of the page
-// were not taken because the backlog is full.
+// were not taken because the backlog is full, or the route has enough judgements:
+// the watermark does not pass them either, so that none is missed when it goes on.
 func (r *route) take(ctx context.Context, project string, page []phoenix.Row, oldest time.Time) (left int, err error) {
 	verdicts, uncertainty, err := r.decide(ctx, project, page, oldest)
 	if err != nil {
@@ -207,9 +214,12 @@ func (r *route) take(ctx context.Context, project string, page []phoenix.Row, ol
 			at = append(at, i)
 		}
 	}
-	added, rest, err := r.b.queue.Add(ctx, r.Name, r.Backlog, finds)
-	if err != nil {
-		return 0, err
+	added, rest, full := 0, len(finds), review.Enough
+	if !r.full {
+		full = review.Full
+		if added, rest, err = r.b.queue.Add(ctx, r.Name, r.Backlog, finds); err != nil {
+			return 0, err
+		}
 	}
 	upto := len(page)
 	if rest > 0 {
@@ -217,7 +227,7 @@ func (r *route) take(ctx context.Context, project string, page []phoenix.Row, ol
 	}
 	counts := map[review.Verdict]int{review.Post: added}
 	if rest > 0 {
-		counts[review.Full] = rest
+		counts[full] = rest
 	}
 	for i, v := range verdicts[:upto] {
 		switch v {

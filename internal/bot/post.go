@@ -54,6 +54,12 @@ func (r *route) fill(ctx context.Context) {
 			return
 		}
 		r.goesOn("known")
+		if enough, err := r.enough(ctx); err != nil || enough {
+			if err != nil && ctx.Err() == nil {
+				_ = r.waits("claim", "Redis", err)
+			}
+			return
+		}
 		c, ok, err := r.claim(ctx)
 		if err != nil {
 			if ctx.Err() == nil {

@@ -35,7 +35,9 @@ type route struct {
 	knowing   chan struct{} // holds one while it is asked whether the cards are known
 	epoch     string        // of what Redis knows (queue.Epoch.Name); "" before the first look
 
-	sifted int64 // of polling alone: how many of those that wait for a judge were looked up
+	// Of polling alone.
+	sifted int64 // how many of those that wait for a judge were looked up
+	full   bool  // it has enough judgements
 
 	// Of reconciling alone.
 	walked string // how far back through the history it is

@@ -266,6 +266,11 @@ func (l *loader) routes(c *Config, file fileSettings) {
 		}
 		l.thumbs(r, rubricAt)
 		l.order(r)
+		if f, said := r.at["stop"]; said && r.Stop.Width > 0 {
+			if rub, ok := rubricAt[r.Rubric]; ok && rub.Down == nil {
+				l.wrong(f.at, f.path, "rubric %q, defined in line %d, has no down: without a 👎 there is no failure rate; add one, or say labels instead of width", r.Rubric, rub.node.Line)
+			}
+		}
 		l.keepsCards(r.Route, c.Retention, func(text string) {
 			if f, ok := r.at["open_for"]; ok {
 				l.wrong(f.value, f.path, "%s", text)

@@ -165,6 +165,8 @@ func (l *loader) route(n *yaml.Node, s Section, path string, r *review.Route) ma
 			})
 		case "uncertainty":
 			l.uncertainty(f, &r.Uncertainty)
+		case "stop":
+			l.stop(f, &r.Stop)
 		case "open_for":
 			read(l, f, &r.OpenFor, positiveDuration)
 		case "reviewers":
@@ -192,6 +194,69 @@ func (l *loader) uncertainty(f field, u *review.Uncertainty) {
 			})
 		}
 	}
+}
+
+// What holds in a stop section of which less is said.
+var defaultStop = review.Stop{Labels: 2000, Looks: []int{50, 100, 200, 400, 800, 1600}}
+
+// stop reads when a route has enough judgements.
+func (l *loader) stop(f field, to *review.Stop) {
+	if f.value.Kind == yaml.ScalarNode && (strings.EqualFold(f.value.Value, "off") || strings.EqualFold(f.value.Value, "false")) {
+		*to = review.Stop{}
+		return
+	}
+	s := *to
+	if !s.Set() {
+		s = defaultStop
+	}
+	before := len(l.mistakes)
+	said := map[string]field{}
+	for _, v := range l.fields(f.value, stopSection, f.path) {
+		said[v.key] = v
+		switch v.key {
+		case "width":
+			read(l, v, &s.Width, parsePoints)
+		case "labels":
+			read(l, v, &s.Labels, func(s string) (int, error) { return parseCount(s, 1, most) })
+		case "looks":
+			s.Looks = l.looks(v)
+		}
+	}
+	_, hasWidth := said["width"]
+	_, hasLabels := said["labels"]
+	switch {
+	case len(l.mistakes) > before:
+		return
+	case !hasWidth && !hasLabels && !to.Set():
+		l.wrong(f.at, f.path, "it does not say what is enough; add width: 3 (points) or labels: 2000, or write stop: off")
+		return
+	case s.Width > 0 && len(s.Looks) > 0 && s.Looks[0] > s.Labels && hasLabels:
+		l.wrong(said["labels"].value, said["labels"].path, "the first look is at %d labels, so the width would never count; raise labels or add an earlier look", s.Looks[0])
+	}
+	if at, ok := said["looks"]; ok && s.Looks[len(s.Looks)-1] > s.Labels {
+		l.wrong(at.value, at.path, "the look at %d is never reached: the route stops at %d labels", s.Looks[len(s.Looks)-1], s.Labels)
+	}
+	s.Looks = slices.DeleteFunc(slices.Clone(s.Looks), func(n int) bool { return n > s.Labels })
+	*to = s
+}
+
+// looks reads the sizes at which it is looked, which rise.
+func (l *loader) looks(f field) (out []int) {
+	if f.value.Kind == yaml.SequenceNode && len(f.value.Content) == 0 || null(f.value) {
+		l.wrong(f.at, f.path, "it names no number; remove the line for the usual looks")
+	}
+	for _, item := range l.items(f) {
+		var n int
+		if !read(l, item, &n, func(s string) (int, error) { return parseCount(s, 10, most) }) {
+			continue
+		}
+		if len(out) > 0 && n <= out[len(out)-1] {
+			l.wrong(item.value, item.path, "%d comes after %d; want rising numbers", n, out[len(out)-1])
+			continue
+		}
+		out = append(out, n)
+	}
+	return out
 }
 
 // word is the allowed word that s is, in its own spelling.

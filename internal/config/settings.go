@@ -175,12 +175,19 @@ var routeSection = Section{"routes[]", "One route: which spans of which project 
 	{"external", "true or false", "false", "Cards may go to a channel that is shared with other organisations, which see the content of your traces then"},
 	{"order", "newest, oldest or uncertainty", "newest", "Which waiting span is posted first; by uncertainty: what a judge is unsure of, and some by chance"},
 	{"uncertainty", "section", "", "How a route of `order: uncertainty` chooses"},
+	{"stop", "section or off", "off", "When the route has enough judgements and posts no more"},
 	{"open_for", "duration", "7d", "A card that nobody touched closes after this"},
 }}
 
 var uncertaintySection = Section{"routes[].uncertainty", "How a route of `order: uncertainty` chooses.", []Key{
 	{"judge", "name", "the rubric's name and `_judge`", "Annotation name of the judge in Phoenix (kind LLM or CODE)"},
 	{"random", "30% or 0.3", "30%", "Share of the spans that is chosen by chance alone: the control stream, off which rates are read"},
+}}
+
+var stopSection = Section{"routes[].stop", "When a route has enough judgements: the 95 % interval of the failure rate (👎 among the judged spans, those chosen by chance) is narrow enough, or the number is reached. Neither: it never has.", []Key{
+	{"width", "points", "", "Wanted half-width of the interval: 3 stops at a failure rate such as 8 % ± 3 points"},
+	{"labels", "number", "2000", "Judged spans after which the route stops however wide the interval is"},
+	{"looks", "list of numbers", "50, 100, 200, 400, 800, 1600", "Numbers of judged spans at which the width is looked at, and only then: an interval that is looked at after every judgement is too narrow by chance now and then"},
 }}
 
 var rubricSection = Section{"rubrics[]", "One rubric: what reviewers are asked.", []Key{
@@ -205,7 +212,7 @@ var scoreSection = Section{"rubrics[].score", "The range of the form's score; an
 
 // Sections lists every place of spanbot.yaml with its keys, from the outside in.
 func Sections() []Section {
-	return []Section{topSection, phoenixSection, slackSection, redisSection, modelSection, routeSection, uncertaintySection, rubricSection, labelSection, scoreSection}
+	return []Section{topSection, phoenixSection, slackSection, redisSection, modelSection, routeSection, uncertaintySection, stopSection, rubricSection, labelSection, scoreSection}
 }
 
 // refused are keys that people write into the file and that only the

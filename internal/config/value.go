@@ -118,6 +118,20 @@ func positiveDuration(s string) (time.Duration, error) {
 	return d, err
 }
 
+// parsePoints reads a width in points of a percentage, "3" or "2.5", as a share.
+func parsePoints(s string) (float64, error) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(s, "%")), 64)
+	switch {
+	case err != nil || math.IsNaN(f):
+		return 0, fmt.Errorf("%q is no width; want points such as 3", s)
+	case f > 0 && f < 0.2:
+		return 0, fmt.Errorf("%s points would take more than 100,000 labels; did you mean %s?", s, strconv.FormatFloat(f*100, 'f', -1, 64))
+	case f <= 0 || f > 50:
+		return 0, fmt.Errorf("%s is outside the range; want 0.2 to 50 points", s)
+	}
+	return f / 100, nil
+}
+
 // parseShare reads a share as "10%" or "0.1".
 func parseShare(s string) (float64, error) {
 	num, percent := strings.CutSuffix(s, "%")

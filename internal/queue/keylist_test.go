@@ -141,6 +141,13 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 			q.KeepName(ctx, "U1", "Ana"), q.KeepChannel(ctx, "#c", "C1"), q.KeepLooked(ctx, "r", "open", 7), q.Draws(ctx, "C1", "1.2", "me")); err != nil {
 			t.Fatal(err)
 		}
+		look := review.Look{Size: 50, Judged: 51, Failed: 4}
+		if err := errors.Join(q.KeepLook(ctx, "r", "cafe0123", look), q.Told(ctx, "r", "cafe0123", look, "1.2")); err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := q.Telling(ctx, "r", "cafe0123", review.Look{Size: 100}); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
 		if _, _, ok, err := q.Building(ctx, "r"); err != nil || !ok {
 			t.Fatal(ok, err)
 		}

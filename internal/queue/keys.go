@@ -30,6 +30,10 @@ import (
 //	taken:<route>      HASH  stream -> claims from it while both had some
 //	open:<route>     ZSET  "<trace>:<span>" -> ms when posted; cards that wait for a reviewer
 //
+//	tally:<route>    HASH    "<rubric>|<label>" -> cards chosen by chance that have this verdict  retention
+//	looks:<route>    HASH    "<rubric>|<size>" -> "judged:failed"; with "|said" -> ts of the message  retention
+//	telling:<route>  STRING  token of the replica that says the route has enough  one minute
+//
 //	due    ZSET  judgement key -> ms when it is due next
 //	body   HASH  judgement key -> judgement, JSON
 //	turn   HASH  judgement key -> the fencing token of its last change or lease
@@ -98,6 +102,10 @@ func (k keys) open(route string) string    { return string(k) + "open:" + route 
 func (k keys) uncertain(route string) string { return string(k) + "uncertain:" + route }
 func (k keys) unjudged(route string) string  { return string(k) + "unjudged:" + route }
 func (k keys) taken(route string) string     { return string(k) + "taken:" + route }
+
+func (k keys) tally(route string) string   { return string(k) + "tally:" + route }
+func (k keys) looks(route string) string   { return string(k) + "looks:" + route }
+func (k keys) telling(route string) string { return string(k) + "telling:" + route }
 
 func (k keys) due() string   { return string(k) + "due" }
 func (k keys) body() string  { return string(k) + "body" }

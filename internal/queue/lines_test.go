@@ -494,7 +494,7 @@ func TestKeys_NothingIsLeftBehind(t *testing.T) {
 				if ttl < 89*24*time.Hour {
 					t.Errorf("%s lives for %s", short, ttl)
 				}
-			case short == "history":
+			case short == "history", short == "tally:r":
 				if ttl < 89*24*time.Hour {
 					t.Errorf("%s lives for %s", short, ttl)
 				}

@@ -114,8 +114,9 @@ type effects struct {
 	Shut   []string `json:"shut,omitempty"`
 	Redraw [][2]any `json:"redraw,omitempty"`
 	Claim  []any    `json:"claim,omitempty"`
-	Mine   []any    `json:"mine,omitempty"` // member, ms of the click or 0, ms to keep, how many to keep
-	Set    int      `json:"set"`            // how many of the keys behind the fixed ones are set; the rest are deleted
+	Tally  [][2]any `json:"tally,omitempty"` // "<rubric>|<label>", 1 or -1
+	Mine   []any    `json:"mine,omitempty"`  // member, ms of the click or 0, ms to keep, how many to keep
+	Set    int      `json:"set"`             // how many of the keys behind the fixed ones are set; the rest are deleted
 	Wake   []string `json:"wake,omitempty"`
 }
 
@@ -136,8 +137,8 @@ const changeTries = 200
 // again, so f must be repeatable. It returns the thread as it is stored then.
 //
 // What follows from the thread alone is derived: which cards are in the route's
-// open set, that the excerpts of the others go, and how the spans of judgements
-// were chosen.
+// open set, that the excerpts of the others go, how the spans of judgements were
+// chosen, and how the verdicts are counted.
 func (q *Queue) Change(ctx context.Context, route, traceID string, f func(*review.Thread) (Step, error)) (review.Thread, error) {
 	for range changeTries {
 		raw, before, err := q.read(ctx, route, traceID)
@@ -163,9 +164,9 @@ func (q *Queue) write(ctx context.Context, raw string, before, after review.Thre
 	keys := []string{
 		q.key.thread(route, trace), q.key.open(route), q.key.due(), q.key.body(), q.key.turn(), q.key.lease(),
 		q.key.tries(), q.key.dead(), q.key.redraw(), q.key.redrawing(), q.key.remark(), q.key.claimed(route), q.key.claims(route),
-		q.key.routes(), q.key.seq(), q.key.mine(s.reviewer()), q.key.history(),
+		q.key.routes(), q.key.seq(), q.key.mine(s.reviewer()), q.key.history(), q.key.tally(route),
 	}
-	e := effects{TTL: q.opts.Retention.Milliseconds()}
+	e := effects{TTL: q.opts.Retention.Milliseconds(), Tally: tally(before, after)}
 	wake := func(word string) {
 		if !slices.Contains(e.Wake, word) {
 			e.Wake = append(e.Wake, word)

@@ -66,6 +66,7 @@ type Route struct {
 	Order   Order
 	// Uncertainty counts in a route of that order only.
 	Uncertainty Uncertainty
+	Stop        Stop
 	OpenFor     time.Duration // a card nobody touched closes as expired after this
 
 	// Reviewers are who may judge: user ids ("U…", "W…"), ids of user groups
@@ -111,6 +112,7 @@ const (
 	TooOld    Verdict = "too_old"    // started before the route looks back
 	Full      Verdict = "full"       // no free place; it waits
 	Vanished  Verdict = "vanished"   // deleted in Phoenix before it was posted
+	Enough    Verdict = "enough"     // the route has enough judgements
 	Unjudged  Verdict = "unjudged"   // ordered by uncertainty, and no judge has seen it; it waits
 )
 

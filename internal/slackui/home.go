@@ -33,8 +33,11 @@ type HomeRoute struct {
 	Channel string // id; "" while it is not known
 	Open    int    // cards that wait for a reviewer
 	Waiting int    // spans that wait for a place
+	Judge   int    // spans that wait for a judge first
 	Oldest  time.Time
 	Why     string // why the route posts nothing right now; "" when it does
+
+	Progress string // how far it is on its way to enough judgements; "" where nobody said what is enough
 }
 
 // HomeJudged is one of the person's own judgements. It holds no content of a
@@ -106,10 +109,16 @@ func (r HomeRoute) line() string {
 	if r.Waiting > 0 {
 		parts = append(parts, thousands(r.Waiting)+" more to come")
 	}
+	if r.Judge > 0 {
+		parts = append(parts, thousands(r.Judge)+" wait for the judge")
+	}
 	if r.Open > 0 && !r.Oldest.IsZero() {
 		parts = append(parts, "the oldest "+ago(r.Oldest))
 	}
 	text := where + "  ·  " + strings.Join(parts, "  ·  ")
+	if r.Progress != "" {
+		text += "\n📏 " + inLabel(r.Progress, 300)
+	}
 	if r.Why != "" {
 		text += "\n⚠️ " + inLabel(r.Why, 300)
 	}

@@ -16,7 +16,8 @@
 -- KEYS[15]  seq        STRING last fencing token
 -- KEYS[16]  mine       ZSET   what the reviewer of this change judged -> ms; untouched without e.mine
 -- KEYS[17]  history    STREAM what happened to judgements
--- KEYS[18..] the keys to set to ARGV[6..], as many as the effects say, then those to delete
+-- KEYS[18]  tally      HASH   "<rubric>|<label>" -> cards of that verdict
+-- KEYS[19..] the keys to set to ARGV[6..], as many as the effects say, then those to delete
 -- ARGV[1]   the thread as it was read; "" when there was none
 -- ARGV[2]   the thread as it shall be
 -- ARGV[3]   the effects, JSON (threads.go)
@@ -52,9 +53,15 @@ redis.call('SADD', KEYS[14], ARGV[5])
 for _, o in ipairs(e.open or {}) do redis.call('ZADD', KEYS[2], o[2], o[1]) end
 for _, m in ipairs(e.shut or {}) do redis.call('ZREM', KEYS[2], m) end
 
-for i = 18, #KEYS do
-  local value = i - 18 < e.set and ARGV[6 + i - 18]
+for i = 19, #KEYS do
+  local value = i - 19 < e.set and ARGV[6 + i - 19]
   if value then redis.call('SET', KEYS[i], value, 'PX', e.ttl) else redis.call('DEL', KEYS[i]) end
+end
+
+for _, d in ipairs(e.tally or {}) do
+  -- A card that was judged before there was a tally takes nothing off it.
+  if redis.call('HINCRBY', KEYS[18], d[1], d[2]) <= 0 then redis.call('HDEL', KEYS[18], d[1]) end
+  redis.call('PEXPIRE', KEYS[18], e.ttl)
 end
 
 for _, p in ipairs(e.put or {}) do
