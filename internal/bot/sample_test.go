@@ -24,7 +24,7 @@ func quiet(t *testing.T, routes ...review.Route) *bubble {
 }
 
 // spanID names the n-th span that ingest sends.
-func spanID(n int) string { return fmt.Sprintf("%016x", 0x9e37_79b9_7f4a_7c15*uint64(n+1)) } //nolint:gosec // a test's number
+func spanID(n int) string { return fmt.Sprintf("%016x", 0x9e37_79b9_7f4a_7c15*uint64(n+1)) }
 
 // ingest sends the spans from … to, each the root of a trace of its own.
 func (b *bubble) ingest(from, to int) {

@@ -10,6 +10,9 @@ import (
 //go:embed example.yaml
 var Example []byte
 
+//go:embed choosing.md
+var choosing string
+
 // SettingsTable is the table of all settings, in Markdown, as it stands in the
 // README.
 func SettingsTable() string {
@@ -73,7 +76,7 @@ An empty variable counts as not set.
 			row(&b, code(k.Name), k.Form, k.Default, k.Help)
 		}
 	}
-	b.WriteString("\n## Example\n\n```yaml\n" + string(Example) + "```\n")
+	b.WriteString("\n" + choosing + "## Example\n\n```yaml\n" + string(Example) + "```\n")
 	return b.String()
 }
 
