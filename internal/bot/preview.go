@@ -282,6 +282,9 @@ func (p *preview) finish(ctx context.Context) error {
 	if t.OutsideRows > 0 && n >= p.o.Limit {
 		t.Notes = append(t.Notes, fmt.Sprintf("stopped at %d; up to %d older rows of the project were not looked at", n, t.OutsideRows))
 	}
+	if p.r.Stop.Set() {
+		t.Notes = append(t.Notes, "the route stops when it has enough judgements; how far it is stands in /spanbot status")
+	}
 	if p.o.JSON {
 		return json.NewEncoder(p.o.Out).Encode(t)
 	}

@@ -24,9 +24,6 @@ func (r *route) judge() string {
 // a poll does, so a span of the uncertain stream waits for them. When no judge
 // comes, newer ones take its place at last.
 func (r *route) sift(ctx context.Context, project string) error {
-	if r.judge() == "" {
-		return nil
-	}
 	list, err := r.b.queue.Unjudged(ctx, r.Name, r.sifted, siftMost)
 	if err != nil {
 		return err
@@ -34,6 +31,14 @@ func (r *route) sift(ctx context.Context, project string) error {
 	if len(list) == 0 {
 		r.sifted = 0
 		return nil
+	}
+	if r.judge() == "" { // the route had that order once: now they are posted behind the others
+		for i := range list {
+			list[i].Uncertainty = 1
+		}
+		added, _, err := r.b.queue.Sift(ctx, r.Name, r.Backlog, list)
+		r.b.metrics.verdict(r.Name, review.Post, added)
+		return err
 	}
 	spans := make([]review.Span, len(list))
 	for i, f := range list {
@@ -81,7 +86,10 @@ func (r *route) claim(ctx context.Context) (queue.Claim, bool, error) {
 // may have come since the poll.
 func (r *route) chosen(c queue.Claim, e review.Evidence, rubric review.Rubric) review.Chosen {
 	stream := r.StreamOf(c.SpanID)
-	if stream == review.Uncertain && !c.Uncertain {
+	switch {
+	case c.Uncertain:
+		stream = review.Uncertain // also when the route has another order by now
+	case stream == review.Uncertain:
 		return review.Chosen{} // it waited already when the route got its order
 	}
 	u, _ := e.Uncertainty(rubric)

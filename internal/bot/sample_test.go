@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -287,6 +288,60 @@ func TestBubble_WithoutAJudgeTheControlStreamGoesOn(t *testing.T) {
 		}
 		if waiting != 20 {
 			t.Errorf("%d spans wait for the judge; want 20", waiting)
+		}
+	})
+}
+
+// Who takes the order back gets all the spans, and those of the uncertain stream
+// are still known as such: a rate must not count them.
+func TestBubble_TheOrderIsTakenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := quiet(t, uncertainRoute(.3))
+		defer b.end()
+		b.ingest(0, 59)
+		r := b.start()
+		time.Sleep(5 * time.Minute)
+		if n := len(b.cards()); n == 0 || n > 40 {
+			t.Fatalf("%d cards of 60 spans", n)
+		}
+		_ = r.end()
+		was := b.routes[0]
+		b.routes[0].Order = review.Newest
+		b.routes[0].Stop = review.Stop{Labels: 1000}
+		b.start()
+		time.Sleep(5 * time.Minute)
+		if n := len(b.cards()); n != 60 {
+			t.Errorf("%d cards of 60 spans", n)
+		}
+		b.judgeAll(60)
+		control := 0
+		for i := range 60 {
+			if was.StreamOf(spanID(i)) == review.Control {
+				control++
+			}
+		}
+		if home := b.home(); !strings.Contains(home, fmt.Sprintf("after %d labels", control)) {
+			t.Errorf("%d cards by chance; App Home: %s", control, home)
+		}
+		b.none(60, 60)
+	})
+}
+
+// A poll asks Phoenix no more than before, and one that waits for a judge costs
+// four requests at the most.
+func TestBubble_LookingForUncertaintyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := quiet(t, uncertainRoute(.3))
+		defer b.end()
+		b.routes[0].MaxOpen = 1 // the rest of the work is polling
+		b.ingest(0, 999)
+		b.start()
+		time.Sleep(5 * time.Minute)
+		const route = "GET /v1/projects/{p}/span_annotations"
+		before := b.px.Calls(route)
+		time.Sleep(10 * time.Minute)
+		if n := b.px.Calls(route) - before; n == 0 || n > 4*60+20 {
+			t.Errorf("%d requests in 60 polls", n)
 		}
 	})
 }

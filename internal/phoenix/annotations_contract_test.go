@@ -192,6 +192,54 @@ func TestAnnotated_MeansByAHumanUnderThisName(t *testing.T) {
 	})
 }
 
+func TestEvidence_IsWhatJudgesAndUsersSaid_InTheAnswerThatIsAskedForAnyway(t *testing.T) {
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		spans := spansOf(4, nil)
+		project := "evidence " + rig.SpanID()
+		px.Ingest(t, project, spans...)
+		c, check := connect(t, px, Options{})
+		p, err := c.Project(t.Context(), project)
+		must(t, err)
+		ids := rig.SpanIDs(spans)
+		raw := func(i int, name, kind, identifier, label string, meta map[string]any) map[string]any {
+			return map[string]any{"span_id": ids[i], "name": name, "annotator_kind": kind, "identifier": identifier,
+				"result": map[string]any{"label": label, "score": 0}, "metadata": meta}
+		}
+		px.Annotate(t,
+			raw(0, "correctness_judge", "LLM", "judge:1", "correct", map[string]any{"votes": map[string]any{"correct": 3, "incorrect": 2}}),
+			raw(0, "correctness_judge", "LLM", "judge:2", "incorrect", map[string]any{"votes": "many"}),
+			raw(0, "correctness_judge", "HUMAN", "somebody", "correct", nil), // is no judge
+			raw(0, "user_feedback", "HUMAN", "app", "negative", nil),
+			raw(1, "correctness", "HUMAN", "somebody", "correct", nil),
+			raw(2, "helpfulness_judge", "LLM", "judge:1", "correct", nil),
+			raw(3, "correctness_judge", "CODE", "rule", "correct", nil))
+		var list []review.Span
+		for _, id := range ids {
+			list = append(list, review.Span{ID: id})
+		}
+		clear(check.seen)
+		annotated, got, err := c.Evidence(t.Context(), p.ID, "correctness", "correctness_judge", list)
+		must(t, err)
+		if asked := check.seen["GET /v1/projects/"+p.ID+"/span_annotations"]; asked != 1 {
+			t.Errorf("%d requests, want 1", asked)
+		}
+		if diff := cmp.Diff(map[string]bool{ids[1]: true}, annotated); diff != "" {
+			t.Error(diff)
+		}
+		slices.SortFunc(got[ids[0]].Judges, func(a, b review.Opinion) int { return strings.Compare(a.Label, b.Label) })
+		want := map[string]review.Evidence{
+			ids[0]: {
+				Judges:   []review.Opinion{{Label: "correct", Votes: map[string]float64{"correct": 3, "incorrect": 2}}, {Label: "incorrect", Votes: map[string]float64{}}},
+				Feedback: []review.Answer{{Label: "negative", Score: score(0)}},
+			},
+			ids[3]: {Judges: []review.Opinion{{Label: "correct", Votes: map[string]float64{}}}},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestAnnotated_AsksBySmallAndLargeBatches(t *testing.T) {
 	each(t, func(t *testing.T, px *rig.PhoenixServer) {
 		s := rig.NewSpan("s", "in", "out")
