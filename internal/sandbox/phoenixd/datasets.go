@@ -407,19 +407,15 @@ func (st *store) upload(d *dataset, u upload, now time.Time) (created, updated, 
 				break
 			}
 		}
-		switch {
-		case e == nil:
+		if e == nil {
 			st.lastExample++
 			e = &example{row: st.lastExample, external: r.external, span: st.spanByID[r.span]}
 			e.revisions = []revision{{next(), r.input, r.output, r.metadata, now, false}}
 			d.examples = append(d.examples, e)
 			created++
-		default:
-			is, _ := e.at(before)
-			if content(is.input, is.output, is.metadata) != hash {
-				e.revisions = append(e.revisions, revision{next(), r.input, r.output, r.metadata, now, false})
-				updated++
-			}
+		} else if is, _ := e.at(before); content(is.input, is.output, is.metadata) != hash {
+			e.revisions = append(e.revisions, revision{next(), r.input, r.output, r.metadata, now, false})
+			updated++
 		}
 		used[e] = true
 		if u.splits {
