@@ -24,7 +24,7 @@ var imports = map[string]struct{ ours, libraries []string }{
 	"internal/stats":   {},
 	"internal/evals": {
 		[]string{"internal/review", "internal/phoenix", "internal/stats"},
-		[]string{"github.com/openai/openai-go", "go.yaml.in/yaml"},
+		[]string{"github.com/openai/openai-go", "go.yaml.in/yaml", "gonum.org/v1/plot"},
 	},
 	"internal/config": {[]string{"internal/review"}, []string{"go.yaml.in/yaml"}},
 	"internal/bot": {

@@ -11,6 +11,7 @@ import (
 	"github.com/spanbot/spanbot/internal/evals"
 	"github.com/spanbot/spanbot/internal/phoenix"
 	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/slackui"
 )
 
 type experimentCmd struct {
@@ -129,7 +130,6 @@ type experimentCompareCmd struct {
 	Data   string `name:"dataset" help:"Dataset, to find experiments by name; of several of one name the newest counts." placeholder:"NAME"`
 	Judge  string `help:"The judge's file, to correct rates by its known errors." placeholder:"FILE"`
 	Post   string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
-	Cards  bool   `help:"Offer the pairs to reviewers as blind A/B cards."`
 	JSON   bool   `help:"Print JSON."`
 }
 
@@ -275,4 +275,30 @@ func (k experimentShowCmd) Run(a *app) error {
 	return t.Flush()
 }
 
-func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison) error { return nil }
+// tell posts the result.
+func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison) error {
+	if k.Post == "" {
+		return nil
+	}
+	title := fmt.Sprintf("%s → %s: %+.0f points", c.Before.Name, c.After.Name, 100*c.Difference.Value)
+	r := slackui.Report{Title: title, Notes: c.Warnings, Lines: []string{
+		"before: " + c.Before.Rate.Percent() + " pass",
+		"after: " + c.After.Rate.Percent() + " pass",
+		fmt.Sprintf("difference %+.0f points (%+.0f to %+.0f)", 100*c.Difference.Value, 100*c.Difference.Low, 100*c.Difference.High),
+		fmt.Sprintf("%d pairs: %d fixed, %d broken, %d pass both, %d fail both", c.Pairs, c.Fixed, c.Broken, c.Both, c.Neither),
+	}, Links: []slackui.Link{{Text: "Compare in Phoenix", URL: phoenix.CompareURL(w.base, c.DatasetID, c.Before.ID, c.After.ID)}}}
+	if c.McNemar != nil {
+		r.Lines = append(r.Lines, fmt.Sprintf("McNemar p = %.3g", *c.McNemar))
+	}
+	if c.After.Corrected.Defined() {
+		r.Lines = append(r.Lines, "corrected for the judge's errors: before "+c.Before.Corrected.Percent()+", after "+c.After.Corrected.Percent())
+	}
+	for i, ch := range c.BrokenList {
+		if i == 3 {
+			r.Lines = append(r.Lines, fmt.Sprintf("… and %d more broken", len(c.BrokenList)-i))
+			break
+		}
+		r.Lines = append(r.Lines, "broken: "+oneLine(ch.Question, 120)+" → "+oneLine(ch.After, 160))
+	}
+	return a.post(w, k.Post, r, "Pass rates before and after", c.Picture)
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spanbot/spanbot/internal/evals"
 	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/slackui"
 	"github.com/spanbot/spanbot/internal/stats"
 )
 
@@ -277,7 +278,6 @@ type judgeAlignCmd struct {
 	Require  string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
 	Mark     bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
 	Post     string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
-	Cards    bool   `help:"Offer the disagreements to reviewers as cards."`
 	Show     int    `default:"5" help:"Disagreements to print." placeholder:"N"`
 	JSON     bool   `help:"Print JSON."`
 }
@@ -303,7 +303,7 @@ func (k judgeAlignCmd) Run(a *app) error {
 		return err
 	}
 	defer w.close()
-	al, items, err := k.align(a, w, j)
+	al, _, err := k.align(a, w, j)
 	if err != nil {
 		return err
 	}
@@ -320,7 +320,7 @@ func (k judgeAlignCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := k.tell(a, w, j, al, items); err != nil {
+	if err := k.tell(a, w, j, al); err != nil {
 		return err
 	}
 	return k.require(a, al)
@@ -475,19 +475,8 @@ func printAlignment(a *app, al evals.Alignment, show int) {
 	for _, f := range al.Failed {
 		fmt.Fprintf(a.out, "  · %s\n", f)
 	}
-	fmt.Fprintln(a.out)
+	fmt.Fprintf(a.out, "\n%s\n", confusionText(al))
 	t := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(t, "people \\ judge\t%s\tunparsable\n", strings.Join(al.Labels, "\t"))
-	for i, l := range al.Labels {
-		fmt.Fprintf(t, "%s", l)
-		for _, n := range al.Confusion[i] {
-			fmt.Fprintf(t, "\t%d", n)
-		}
-		fmt.Fprintf(t, "\t%d\n", al.Unparsable[i])
-	}
-	_ = t.Flush()
-	fmt.Fprintln(a.out)
-	t = tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
 	for _, l := range []struct {
 		name string
 		e    stats.Estimate
@@ -525,6 +514,22 @@ func printAlignment(a *app, al evals.Alignment, show int) {
 	}
 }
 
+// confusionText is the confusion matrix as a table.
+func confusionText(al evals.Alignment) string {
+	var b strings.Builder
+	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(t, "people \\ judge\t%s\tunparsable\n", strings.Join(al.Labels, "\t"))
+	for i, l := range al.Labels {
+		fmt.Fprintf(t, "%s", l)
+		for _, n := range al.Confusion[i] {
+			fmt.Fprintf(t, "\t%d", n)
+		}
+		fmt.Fprintf(t, "\t%d\n", al.Unparsable[i])
+	}
+	_ = t.Flush()
+	return b.String()
+}
+
 func oneLine(s string, n int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	if r := []rune(s); len(r) > n {
@@ -559,7 +564,23 @@ func (k judgeShowCmd) Run(a *app) error {
 	return nil
 }
 
-// tell posts the result and offers cards.
-func (k judgeAlignCmd) tell(a *app, w *loopWork, j *evals.Judge, al evals.Alignment, items []evals.Labelled) error {
-	return nil
+// tell posts the result.
+func (k judgeAlignCmd) tell(a *app, w *loopWork, j *evals.Judge, al evals.Alignment) error {
+	if k.Post == "" {
+		return nil
+	}
+	r := slackui.Report{Title: fmt.Sprintf("Judge %s: %s", j.Name, al.Standing), Table: confusionText(al), Notes: append(slices.Clone(al.Failed), al.Warnings...),
+		Lines: []string{
+			fmt.Sprintf("%d labels of people, model %s, %s", al.N, j.Model, j.Identifier()),
+			"accuracy " + al.Accuracy.Percent(), fmt.Sprintf("TPR (%s) %s", al.Positive, al.TPR.Percent()), "TNR " + al.TNR.Percent(),
+			"Cohen's κ " + al.CohenKappa.String(), "Gwet's AC1 " + al.GwetAC1.String(),
+		},
+		Links: []slackui.Link{{Text: "Spans in Phoenix", URL: phoenix.ProjectURL(w.base, w.name)}}}
+	if h, ok := al.Humans.(stats.Agreement); ok {
+		r.Lines = append(r.Lines, "people among each other, α "+h.KrippendorffAlpha.String())
+	}
+	if al.StandIn {
+		r.Notes = append([]string{noModel}, r.Notes...)
+	}
+	return a.post(w, k.Post, r, "Judge against people", func() ([]byte, error) { return al.Picture(j.Name) })
 }
