@@ -86,7 +86,7 @@ func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]st
 	if !ok {
 		return nil, &review.Error{Kind: review.Invalid, Text: "Not saved: this question is no longer asked and its answers are not known any more. Copy your text and use a newer card."}
 	}
-	answer, wrong := rubric.Parse(s.Label, s.Score, s.Explanation)
+	answer, wrong := rubric.Parse(s.Label, s.Score, s.Explanation, s.Correction)
 	if wrong != nil {
 		return wrong, nil
 	}
@@ -131,7 +131,7 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 				}
 			}
 		}
-		if j.Explanation != "" {
+		if j.Explanation != "" || j.Correction != "" {
 			s.Keep = []review.Judgement{j}
 		} else {
 			s.Forget = []review.Judgement{j}

@@ -32,6 +32,10 @@ type wireAnnotation struct {
 	Metadata map[string]any `json:"metadata"`
 }
 
+// correctionKey is the place of a correction in the metadata: Phoenix has no field
+// for it.
+const correctionKey = "correction"
+
 // retractedKey marks, in the metadata, an annotation that was taken back on a
 // server that would not delete it.
 const retractedKey = "retracted"
@@ -48,6 +52,9 @@ func (w wireAnnotation) answer() review.Answer {
 		a.Explanation = cleanText(*w.Result.Explanation, maxExplanation).Head
 	}
 	a.Score = w.Result.Score
+	if text, ok := w.Metadata[correctionKey].(string); ok {
+		a.Correction = cleanText(text, maxExplanation).Head
+	}
 	return a
 }
 
@@ -321,6 +328,9 @@ func (a Annotation) wire() (writeItem, error) {
 	item := writeItem{Name: a.Name, Kind: "HUMAN", Identifier: who, Metadata: map[string]any{}}
 	for k, v := range a.Metadata {
 		item.Metadata[k] = bounded(v)
+	}
+	if a.Correction != "" {
+		item.Metadata[correctionKey], _ = cutRunes(a.Correction, maxExplanation)
 	}
 	item.Result.Label, _ = cutRunes(a.Label, maxLabel)
 	item.Result.Explanation, _ = cutRunes(a.Explanation, maxExplanation)

@@ -48,6 +48,7 @@ func TestAnnotate_IsReadBackAsItWasSaid(t *testing.T) {
 		c, p := prepare(t, px, s)
 		a := judge(s, ana, "incorrect", score(0)) // 0 is a score
 		a.Explanation = "two\nlines & <b>ünïcode</b> 😀"
+		a.Correction = strings.Repeat("It should have said 0. ", 130) // longer than any other metadata may be
 		if _, ok, err := c.Own(t.Context(), p.ID, a.Judgement); ok || err != nil {
 			t.Errorf("before: %v, %v", ok, err)
 		}

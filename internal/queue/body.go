@@ -27,6 +27,7 @@ type body struct {
 	Label     string   `json:"label,omitempty"`
 	Score     *float64 `json:"score,omitempty"`
 	Why       string   `json:"explanation,omitempty"`
+	Correct   string   `json:"correction,omitempty"`
 	Withdrawn bool     `json:"withdrawn,omitempty"`
 	At        int64    `json:"at"` // ms
 	Channel   string   `json:"channel,omitempty"`
@@ -41,7 +42,7 @@ func encodeJudgement(j review.Judgement, project string) ([]byte, error) {
 	b, err := json.Marshal(body{
 		Route: j.Route, Trace: j.TraceID, Span: j.SpanID, OnTrace: j.OnTrace, Project: project, Name: j.Name, Rubric: j.Rubric,
 		Team: j.Reviewer.Team, User: j.Reviewer.ID, UserName: j.Reviewer.Name,
-		Label: j.Label, Score: j.Score, Why: j.Explanation, Withdrawn: j.Withdrawn, At: millis(j.At),
+		Label: j.Label, Score: j.Score, Why: j.Explanation, Correct: j.Correction, Withdrawn: j.Withdrawn, At: millis(j.At),
 		Channel: j.Channel, Message: j.Message, Thread: j.ThreadTS,
 		Stream: string(j.Chosen.Stream), Probability: j.Chosen.Probability,
 	})
@@ -59,7 +60,7 @@ func decodeJudgement(b []byte) (j review.Judgement, project string, err error) {
 	return review.Judgement{
 		Ref: review.Ref{Route: s.Route, TraceID: s.Trace, SpanID: s.Span}, OnTrace: s.OnTrace, Name: s.Name, Rubric: s.Rubric,
 		Reviewer: review.Reviewer{Team: s.Team, ID: s.User, Name: s.UserName},
-		Answer:   review.Answer{Label: s.Label, Score: s.Score, Explanation: s.Why}, Withdrawn: s.Withdrawn, At: timeOf(s.At),
+		Answer:   review.Answer{Label: s.Label, Score: s.Score, Explanation: s.Why, Correction: s.Correct}, Withdrawn: s.Withdrawn, At: timeOf(s.At),
 		Channel: s.Channel, Message: s.Message, ThreadTS: s.Thread,
 		Chosen: review.Chosen{Stream: review.Stream(s.Stream), Probability: s.Probability},
 	}, s.Project, nil

@@ -47,9 +47,13 @@ func (j Judgement) Key() string {
 // wordsOnCard is how many characters of an explanation a card shows.
 const wordsOnCard = 80
 
-// Words is the start of the explanation as a card shows it.
+// Words is the start of the explanation as a card shows it, or of the correction
+// where there is none.
 func (a Answer) Words() string {
 	s := strings.Join(strings.Fields(a.Explanation), " ")
+	if s == "" && a.Correction != "" {
+		s = "should be: " + strings.Join(strings.Fields(a.Correction), " ")
+	}
 	if utf8.RuneCountInString(s) <= wordsOnCard {
 		return s
 	}

@@ -37,7 +37,7 @@ type Rubric struct {
 	Range        *Range  `json:"range,omitempty"` // nil: the form asks for no score
 }
 
-// MaxExplanation is the longest explanation in characters: what Slack lets a
+// MaxExplanation is the longest explanation, and the longest correction, in characters: what Slack lets a
 // person type into one field.
 const MaxExplanation = 3000
 
@@ -112,11 +112,12 @@ type Answer struct {
 	Label       string   `json:"label,omitempty"`
 	Score       *float64 `json:"score,omitempty"`
 	Explanation string   `json:"explanation,omitempty"`
+	Correction  string   `json:"correction,omitempty"` // what it should have said
 }
 
 // Empty reports whether nothing was said: no label, no score, no words.
 func (a Answer) Empty() bool {
-	return a.Label == "" && a.Score == nil && strings.TrimSpace(a.Explanation) == ""
+	return a.Label == "" && a.Score == nil && strings.TrimSpace(a.Explanation) == "" && strings.TrimSpace(a.Correction) == ""
 }
 
 // Field names one input of the form.
@@ -127,15 +128,16 @@ const (
 	FieldLabel       Field = "label"
 	FieldScore       Field = "score"
 	FieldExplanation Field = "explanation"
+	FieldCorrection  Field = "correction"
 	FieldTarget      Field = "target"
 )
 
 // Parse turns what was typed into the form into an answer. What is wrong stands
 // under the field it belongs to, in words for the reviewer; the answer counts
 // only when there is nothing wrong. An empty score takes the label's own.
-func (r Rubric) Parse(label, score, explanation string) (Answer, map[Field]string) {
+func (r Rubric) Parse(label, score, explanation, correction string) (Answer, map[Field]string) {
 	wrong := map[Field]string{}
-	a := Answer{Label: label, Explanation: strings.TrimSpace(explanation)}
+	a := Answer{Label: label, Explanation: strings.TrimSpace(explanation), Correction: strings.TrimSpace(correction)}
 	l, known := r.Label(label)
 	if label != "" && !known {
 		wrong[FieldLabel] = fmt.Sprintf("“%s” is not one of this question's answers; choose one of the list.", label)
@@ -153,8 +155,10 @@ func (r Rubric) Parse(label, score, explanation string) (Answer, map[Field]strin
 	} else if known {
 		a.Score = l.Score
 	}
-	if n := utf8.RuneCountInString(a.Explanation); n > MaxExplanation {
-		wrong[FieldExplanation] = fmt.Sprintf("%d characters are %d too many; at most %d fit.", n, n-MaxExplanation, MaxExplanation)
+	for f, text := range map[Field]string{FieldExplanation: a.Explanation, FieldCorrection: a.Correction} {
+		if n := utf8.RuneCountInString(text); n > MaxExplanation {
+			wrong[f] = fmt.Sprintf("%d characters are %d too many; at most %d fit.", n, n-MaxExplanation, MaxExplanation)
+		}
 	}
 	if len(wrong) == 0 && a.Empty() {
 		f := FieldExplanation

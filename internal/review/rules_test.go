@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 		{"an unknown label", "maybe", "", "", FieldLabel, "not one of this question's answers", 0},
 		{"too many words", "correct", "", strings.Repeat("é", MaxExplanation+5), FieldExplanation, "3005 characters are 5 too many", 0},
 	} {
-		a, wrong := r.Parse(c.label, c.score, c.explanation)
+		a, wrong := r.Parse(c.label, c.score, c.explanation, "")
 		if c.wrong != "" {
 			if !strings.Contains(wrong[c.wrong], c.say) || len(wrong) != 1 {
 				t.Errorf("%s: %v; want %q under %s", c.name, wrong, c.say, c.wrong)
@@ -268,5 +268,19 @@ func TestErrorsSayWhatCanBeDone(t *testing.T) {
 	}
 	if KindOf(nil) != "" || KindOf(cause) != Broken || TextOf(cause) != "" || WaitOf(nil) != 0 {
 		t.Error("an unclassified error is ours")
+	}
+}
+
+func TestParse_Correction(t *testing.T) {
+	r := DefaultRubric("correctness")
+	a, wrong := r.Parse("", "", "", " It is Paris. \n")
+	if wrong != nil || a.Correction != "It is Paris." || a.Empty() || a.Words() != "should be: It is Paris." {
+		t.Errorf("%+v, %v", a, wrong)
+	}
+	if _, wrong = r.Parse("correct", "", "", strings.Repeat("é", MaxExplanation+1)); !strings.Contains(wrong[FieldCorrection], "3001 characters are 1 too many") {
+		t.Errorf("%v", wrong)
+	}
+	if a, _ := r.Parse("incorrect", "", "why", "right"); a.Words() != "why" {
+		t.Errorf("%q", a.Words())
 	}
 }

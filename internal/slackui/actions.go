@@ -33,6 +33,7 @@ const (
 	blockLabel   = "label"
 	blockScore   = "score"
 	blockWhy     = "explanation"
+	blockFix     = "correction"
 	callbackForm = "form"
 	callbackRead = "read" // details and notes: nothing to submit
 )

@@ -43,7 +43,12 @@ func DrawForm(v FormView) slack.ModalViewRequest {
 	why.InitialValue, _ = review.CutWords(clean(own.Explanation), review.MaxExplanation)
 	b := slack.NewInputBlock(blockWhy, plain("Why?"), nil, why)
 	b.Optional = true
-	blocks = append(blocks, b, v.target(own))
+	fix := slack.NewPlainTextInputBlockElement(plain("What should it have said?"), blockFix)
+	fix.Multiline, fix.MaxLength = true, review.MaxExplanation
+	fix.InitialValue, _ = review.CutWords(clean(own.Correction), review.MaxExplanation)
+	right := slack.NewInputBlock(blockFix, plain("Correction"), plain("Becomes part of the dataset, beside what the model said."), fix)
+	right.Optional = true
+	blocks = append(blocks, b, right, v.target(own))
 	if v.Own != nil {
 		kind := []string{}
 		if own.OnTrace {

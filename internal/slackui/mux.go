@@ -46,6 +46,7 @@ type Submit struct {
 	Rubric                    string // hash
 	Reviewer                  review.Reviewer
 	Label, Score, Explanation string // as typed
+	Correction                string
 	OnTrace                   bool
 	Channel, Message          string // of the card it was opened from
 	ThreadTS                  string
@@ -287,7 +288,7 @@ func slackTime(ts string) time.Time {
 // isInput reports whether an action is a field of the form changing.
 func isInput(action string) bool {
 	switch action {
-	case blockLabel, blockScore, blockWhy, blockTarget:
+	case blockLabel, blockScore, blockWhy, blockFix, blockTarget:
 		return true
 	}
 	return false
@@ -328,7 +329,7 @@ func (m *Mux) submitted(ctx context.Context, p payload, who review.Reviewer, rec
 	}
 	s := Submit{
 		Ref: ref, Rubric: rubric, Reviewer: who, ViewID: p.View.ID, Received: received,
-		Label: p.View.input(blockLabel), Score: p.View.input(blockScore), Explanation: p.View.input(blockWhy),
+		Label: p.View.input(blockLabel), Score: p.View.input(blockScore), Explanation: p.View.input(blockWhy), Correction: p.View.input(blockFix),
 		OnTrace: p.View.input(blockTarget) == "trace",
 		Channel: at.Channel, Message: at.Message, ThreadTS: at.Thread,
 	}
@@ -345,7 +346,7 @@ func (m *Mux) submitted(ctx context.Context, p payload, who review.Reviewer, rec
 
 // lastField is an input that the form surely has, for what concerns the whole.
 func lastField(v *view) review.Field {
-	for _, f := range []string{blockWhy, blockTarget, blockScore, blockLabel} {
+	for _, f := range []string{blockWhy, blockFix, blockTarget, blockScore, blockLabel} {
 		if _, ok := v.State.Values[f]; ok {
 			return review.Field(f)
 		}
