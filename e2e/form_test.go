@@ -57,18 +57,18 @@ func TestForm_WrongScoreThenRight_ThenPrefilled_ThenWithdrawn(t *testing.T) {
 	if n := len(w.annotations(id)); n != 0 {
 		t.Errorf("%d annotations after refused forms", n)
 	}
-	got = w.submit(v, rig.Alice, map[string]string{"label": "incorrect", "score": "0.25", "explanation": "It does not rhyme well."})
+	got = w.submit(v, rig.Alice, map[string]string{"label": "incorrect", "score": "0.25", "explanation": "It does not rhyme well.", "correction": "Of mountains Everest is the crest."})
 	if !got.Acked || len(got.Errors) > 0 {
 		t.Fatalf("a good form: %+v", got)
 	}
 	a := w.stored(id, rig.Alice, "incorrect")
-	if a.Result.Score == nil || *a.Result.Score != 0.25 || a.Result.Explanation != "It does not rhyme well." {
-		t.Errorf("stored %+v", a.Result)
+	if a.Result.Score == nil || *a.Result.Score != 0.25 || a.Result.Explanation != "It does not rhyme well." || a.Metadata["correction"] != "Of mountains Everest is the crest." {
+		t.Errorf("stored %+v", a)
 	}
 	w.shows(id, "incorrect", "0.25", "It does not rhyme well.")
 
 	v = w.form(id, rig.Alice)
-	if vals := fmt.Sprint(v.Values()); !strings.Contains(vals, "It does not rhyme well.") || !strings.Contains(vals, "0.25") || !strings.Contains(vals, "incorrect") {
+	if vals := fmt.Sprint(v.Values()); !strings.Contains(vals, "It does not rhyme well.") || !strings.Contains(vals, "Everest is the crest.") || !strings.Contains(vals, "0.25") || !strings.Contains(vals, "incorrect") {
 		t.Errorf("the form is not prefilled with one's own judgement: %s", vals)
 	}
 	// Someone else's form is not.

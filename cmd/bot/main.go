@@ -49,7 +49,7 @@ func versionText() string {
 }
 
 // release is the version under development, as CHANGELOG names it.
-const release = "0.3.0"
+const release = "0.4.0"
 
 // cli is every command and flag. Flags are settings of internal/config: they
 // count before the environment and the file.
