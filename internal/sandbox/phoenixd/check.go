@@ -143,6 +143,41 @@ func (c *checker) numberOrNull(at []any, m map[string]any, key string) *float64 
 	return &f
 }
 
+// whole reads a field with a whole number. Strings of one and booleans count.
+func (c *checker) whole(at []any, m map[string]any, key string) int {
+	in, v := below(at, key), m[key]
+	switch v := v.(type) {
+	case integer:
+		n, err := strconv.Atoi(string(v))
+		if err != nil { // no mistake for Phoenix, but more than its database can count to
+			c.fatal = true
+		}
+		return n
+	case float:
+		switch f := float64(v); {
+		case math.IsNaN(f) || math.IsInf(f, 0):
+			c.add("finite_number", in, "Input should be a finite number", v, nil)
+		case f != math.Trunc(f):
+			c.add("int_from_float", in, "Input should be a valid integer, got a number with a fractional part", v, nil)
+		default:
+			return int(f)
+		}
+	case bool:
+		if v {
+			return 1
+		}
+	case string:
+		n, err := strconv.Atoi(strings.TrimSpace(v))
+		if err != nil {
+			c.add("int_parsing", in, "Input should be a valid integer, unable to parse string as an integer", v, nil)
+		}
+		return n
+	default:
+		c.add("int_type", in, "Input should be a valid integer", v, nil)
+	}
+	return 0
+}
+
 // dict reads an object field of any content; nil where it is absent, or null
 // where that may be.
 func (c *checker) dict(at []any, m map[string]any, key string, nullable bool) map[string]any {

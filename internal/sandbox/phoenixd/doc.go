@@ -10,6 +10,8 @@
 //   - server.go, routes.go: one request, from the listener to its handler
 //   - json.go, check.go, moment.go: reading requests as strictly, and as laxly, as it does
 //   - store.go: projects, traces, spans and annotations, bounded
+//   - datasets.go, upload.go, experiments.go, runs.go, export.go: datasets with all of
+//     their versions and what was run over them, bounded as well
 //   - projects.go, spans.go, ingest.go, attributes.go, annotations.go,
 //     annotate.go, configs.go, graphql.go, probes.go: one resource each
 //   - feed.go: recorded traces that arrive by themselves
@@ -18,7 +20,7 @@
 //   - page.go, live.go: what a person sees
 //
 // Not here: accounts and tokens (every caller is anonymous), OTLP, sessions,
-// prompts, notes, compressed answers, every route that is not in routes.go, and
+// prompts, notes, datasets uploaded as files, compressed answers, every route that is not in routes.go, and
 // most of GraphQL: of that it knows the queries that Spanbot sends and refuses all
 // others. Two things are quicker than in reality: a span is listed as soon as it is
 // accepted, and nothing waits for a disk. One is stricter: see maxHead.

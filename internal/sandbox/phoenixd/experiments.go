@@ -1,7 +1,7 @@
 package phoenixd
 
 import (
-	"crypto/rand"
+	cryptorand "crypto/rand"
 	"encoding/hex"
 	"net/http"
 	"slices"
@@ -9,421 +9,365 @@ import (
 	"time"
 )
 
-// experiment is a task over the examples of one version.
+// experiment is a task that is run over the examples of one version of a dataset.
 type experiment struct {
 	id          int64
 	dataset     *dataset
 	version     int64
 	name        string
 	description *string
-	metadata    map[string]any
-	project     string
 	repetitions int
-	examples    []*example
-	created     time.Time
-	runs        []*run // by row
-}
-
-type run struct {
-	row         int64
-	experiment  *experiment
-	example     *example
-	repetition  int
-	output      any
-	failed      *string
-	traceID     *string
-	start, end  time.Time
-	evaluations []*evaluation
-}
-
-type evaluation struct {
-	row         int64
-	name, kind  string
-	label       *string
-	score       *float64
-	explanation *string
-	failed      *string
 	metadata    map[string]any
-	traceID     *string
-	start, end  time.Time
+	project     string // its name; the project itself may be gone
+	created     time.Time
+	examples    []snapshot // by example
+	runs        map[runKey]*run
+}
+
+// snapshot is an example as it was when the experiment was made.
+type snapshot struct {
+	example  *example
+	revision *revision
+}
+
+type runKey struct {
+	example    *example
+	repetition int
 }
 
 func (e *experiment) gid() string { return gid("Experiment", e.id) }
-func (r *run) gid() string        { return gid("ExperimentRun", r.row) }
 
-func (st *store) experiment(key string) (*experiment, *answer) {
-	return byGID("Experiment", "Experiment", key, st.experiments, func(e *experiment) int64 { return e.id })
+func (st *store) experiment(id int64) *experiment {
+	return byID(st.experiments, id, func(e *experiment) int64 { return e.id })
 }
 
-func (e *experiment) json() map[string]any {
-	good, bad := 0, 0
+// counts are the successful and the failed runs.
+func (e *experiment) counts() (successful, failed int) {
 	for _, r := range e.runs {
-		if r.failed == nil {
-			good++
+		if r.failure == nil {
+			successful++
 		} else {
-			bad++
+			failed++
 		}
 	}
-	return map[string]any{"id": e.gid(), "dataset_id": e.dataset.gid(), "dataset_version_id": gid("DatasetVersion", e.version), "name": e.name, "description": e.description,
-		"repetitions": e.repetitions, "metadata": e.metadata, "project_name": e.project, "created_at": stamp(e.created), "updated_at": stamp(e.created),
-		"example_count": len(e.examples), "successful_run_count": good, "failed_run_count": bad, "missing_run_count": len(e.examples)*e.repetitions - good - bad}
+	return successful, failed
 }
 
-func (r *run) json() map[string]any {
-	return map[string]any{"id": r.gid(), "experiment_id": r.experiment.gid(), "dataset_example_id": r.example.gid(), "output": r.output, "repetition_number": r.repetition,
-		"start_time": stamp(r.start), "end_time": stamp(r.end), "trace_id": r.traceID, "error": r.failed}
+// removeRuns deletes runs, and what was said of them.
+func (st *store) removeRuns(which func(*run) bool) {
+	st.evaluations = slices.DeleteFunc(st.evaluations, func(v *evaluation) bool { return which(v.run) })
+	st.runs = slices.DeleteFunc(st.runs, func(r *run) bool {
+		gone := which(r)
+		if gone {
+			delete(r.experiment.runs, runKey{r.example, r.repetition})
+		}
+		return gone
+	})
 }
 
-// postExperiment makes an experiment and fixes its examples.
+// removeExperiment deletes an experiment; its project stays.
+func (st *store) removeExperiment(e *experiment) {
+	st.removeRuns(func(r *run) bool { return r.experiment == e })
+	st.experiments = slices.DeleteFunc(st.experiments, func(other *experiment) bool { return other == e })
+}
+
+// removeProject deletes a project and its traces.
+func (st *store) removeProject(name string) {
+	for _, t := range slices.Clone(st.traces) {
+		if t.project.name == name {
+			for _, s := range slices.Clone(t.spans) {
+				st.remove(s)
+			}
+		}
+	}
+	st.projects = slices.DeleteFunc(st.projects, func(p *project) bool { return p.name == name })
+}
+
+// ofExperiment reports whether a project belongs to an experiment that is there.
+func (st *store) ofExperiment(p *project) bool {
+	return slices.ContainsFunc(st.experiments, func(e *experiment) bool { return e.project == p.name })
+}
+
+// size is what an experiment costs: examples, runs and evaluations.
+func (e *experiment) size() int {
+	n := 1 + len(e.examples) + len(e.runs)
+	for _, r := range e.runs {
+		n += len(r.evaluations)
+	}
+	return n
+}
+
+// boundExperiments deletes the oldest experiments, with their projects, beyond
+// most examples, runs and evaluations in all; the newest stays.
+func (st *store) boundExperiments(most int) {
+	n := len(st.runs) + len(st.evaluations)
+	for _, e := range st.experiments {
+		n += 1 + len(e.examples)
+	}
+	for n > most && len(st.experiments) > 1 {
+		oldest := st.experiments[0]
+		n -= oldest.size()
+		st.removeExperiment(oldest)
+		st.removeProject(oldest.project)
+	}
+}
+
+type experimentJSON struct {
+	ID          string         `json:"id"`
+	Dataset     string         `json:"dataset_id"`
+	Version     string         `json:"dataset_version_id"`
+	Name        string         `json:"name"`
+	Description *string        `json:"description"`
+	Repetitions int            `json:"repetitions"`
+	Metadata    map[string]any `json:"metadata"`
+	Project     string         `json:"project_name"`
+	Created     string         `json:"created_at"`
+	Updated     string         `json:"updated_at"`
+	Examples    int            `json:"example_count"`
+	Successful  int            `json:"successful_run_count"`
+	Failed      int            `json:"failed_run_count"`
+	Missing     int            `json:"missing_run_count"`
+}
+
+// json is the experiment, or the crash of a Phoenix that took one without
+// repetitions and cannot write it.
+func (e *experiment) json() (experimentJSON, *answer) {
+	if e.repetitions < 1 {
+		a := crash()
+		return experimentJSON{}, &a
+	}
+	out := experimentJSON{
+		ID: e.gid(), Dataset: e.dataset.gid(), Version: gid("DatasetVersion", e.version), Name: e.name, Description: e.description,
+		Repetitions: e.repetitions, Metadata: e.metadata, Project: e.project, Created: stamp(e.created), Updated: stamp(e.created),
+		Examples: len(e.examples),
+	}
+	out.Successful, out.Failed = e.counts()
+	out.Missing = out.Examples*e.repetitions - out.Successful - out.Failed
+	return out, nil
+}
+
+// one answers with an experiment.
+func (e *experiment) one() answer {
+	out, bad := e.json()
+	if bad != nil {
+		return *bad
+	}
+	return data(out)
+}
+
+// noSuch is the 404 for an id of the wrong class, or of nothing.
+func noSuch(class, id string) answer {
+	return inText(http.StatusNotFound, "%s with ID %s does not exist", class, id)
+}
+
+// experimentNode reads the experiment's id of a path.
+func (c *call) experimentNode() (nodeID, *answer) {
+	n, ok := readNode(c.path[0])
+	switch {
+	case !ok:
+		a := wrongID("experiment", c.path[0])
+		return n, &a
+	case !n.is("Experiment"):
+		a := noSuch("Experiment", n.text)
+		return n, &a
+	}
+	return n, nil
+}
+
+// newExperiment is the body of a new experiment.
+type newExperiment struct {
+	name        *string
+	description *string
+	metadata    map[string]any
+	version     *string
+	splits      []string
+	repetitions int
+}
+
+func readExperiment(v any) (newExperiment, *checker) {
+	c := &checker{}
+	e := newExperiment{repetitions: 1}
+	m, ok := c.body(v)
+	if !ok {
+		return e, c
+	}
+	in := []any{"body"}
+	e.name = c.textOrNull(in, m, "name")
+	e.description = c.textOrNull(in, m, "description")
+	if e.metadata = c.dict(in, m, "metadata", true); e.metadata == nil {
+		e.metadata = map[string]any{}
+	}
+	e.version = c.textOrNull(in, m, "version_id")
+	if m["splits"] != nil {
+		at := below(in, "splits")
+		for i, v := range c.list(in, m, "splits", true) {
+			s, ok := v.(string)
+			if !ok {
+				c.add("string_type", below(at, i), "Input should be a valid string", v, nil)
+			}
+			e.splits = append(e.splits, s)
+		}
+	}
+	if _, ok := m["repetitions"]; ok {
+		e.repetitions = c.whole(in, m, "repetitions")
+	}
+	return e, c
+}
+
+// postExperiment makes an experiment over a version of a dataset, and a project
+// for its traces. Phoenix does not ask whose version it is, nor for repetitions
+// above zero: it stores those and crashes.
 func (s *Server) postExperiment(c *call) answer {
 	v, half, bad := c.json()
 	if bad != nil {
 		return *bad
 	}
-	k := &checker{}
-	m, ok := k.body(v)
-	if !ok {
-		return k.wrong()
+	sent, check := readExperiment(v)
+	if !check.ok() {
+		return check.wrong()
 	}
-	in := []any{"body"}
-	name, description, versionID := k.textOrNull(in, m, "name"), k.textOrNull(in, m, "description"), k.textOrNull(in, m, "version_id")
-	metadata := k.dict(in, m, "metadata", true)
-	var splits []string
-	if m["splits"] != nil {
-		for _, x := range k.list(in, m, "splits", true) {
-			text, _ := x.(string)
-			splits = append(splits, text)
+	n, ok := readNode(c.path[0])
+	switch {
+	case !ok:
+		return wrongID("dataset", c.path[0])
+	case !n.is("Dataset"):
+		return noSuch("Dataset", n.text)
+	}
+	var asked nodeID
+	if sent.version != nil {
+		asked, ok = readNode(*sent.version)
+		switch {
+		case !ok:
+			return wrongID("dataset version", *sent.version)
+		case !asked.is("DatasetVersion"):
+			return noSuch("DatasetVersion", *sent.version)
 		}
 	}
-	repetitions := 1
-	if f := k.numberOrNull(in, m, "repetitions"); f != nil {
-		repetitions = int(*f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.store.dataset(n.row)
+	if d == nil {
+		return noSuch("Dataset", n.text)
 	}
+	of := d.newest()
+	if sent.version != nil {
+		if of = byID(s.store.versions, asked.row, func(v *datasetVersion) int64 { return v.id }); of == nil {
+			return noSuch("DatasetVersion", asked.text)
+		}
+	}
+	splits, bad := s.store.findSplits(sent.splits)
 	switch {
-	case !k.ok():
-		return k.wrong()
+	case bad != nil:
+		return *bad
 	case half:
 		return crash()
-	case repetitions < 1:
-		k.add("greater_than", below(in, "repetitions"), "Input should be greater than 0", m["repetitions"], map[string]any{"gt": 0})
-		return k.wrong()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, bad := s.store.dataset(c.path[0])
-	if bad != nil {
-		return *bad
+	e := &experiment{
+		id: after(s.store.experiments, func(e *experiment) int64 { return e.id }), dataset: d, version: of.id,
+		description: sent.description, repetitions: sent.repetitions, metadata: sent.metadata,
+		project: "Experiment-" + randomHex(12), created: second(time.Now()), runs: map[runKey]*run{},
 	}
-	key := ""
-	if versionID != nil {
-		key = *versionID
+	if sent.name != nil && *sent.name != "" {
+		e.name = *sent.name
+	} else {
+		short := []rune(d.name)
+		e.name = strings.ReplaceAll(string(short[:min(8, len(short))]), " ", "-") + "-" + randomHex(4)
 	}
-	version, bad := d.version(key)
-	if bad != nil {
-		return *bad
-	}
-	b := make([]byte, 12)
-	_, _ = rand.Read(b) // never fails
-	e := &experiment{dataset: d, version: version, description: description, metadata: metadata, repetitions: repetitions, created: time.Now(),
-		project: "Experiment-" + hex.EncodeToString(b), name: d.name + "-" + hex.EncodeToString(b[:4])}
-	s.store.lastExperiment++
-	e.id = s.store.lastExperiment
-	if name != nil && *name != "" {
-		e.name = *name
-	}
-	if e.metadata == nil {
-		e.metadata = map[string]any{}
-	}
-	for _, x := range d.in(version) {
-		if splits == nil || slices.Contains(splits, x.split) {
-			e.examples = append(e.examples, x)
+	for _, one := range d.examples {
+		if r := one.in(of.id); r != nil && one.inAny(splits) {
+			e.examples = append(e.examples, snapshot{one, r})
 		}
 	}
-	s.store.projectNamed(e.project)
 	s.store.experiments = append(s.store.experiments, e)
+	p := s.store.projectNamed(e.project)
+	about := "dataset_id: " + d.gid() + "\ndataset_version_id: " + of.gid()
+	p.description = &about
+	s.store.boundExperiments(s.keep * spansEach)
 	s.changed()
-	return data(e.json())
+	return e.one()
 }
 
+func randomHex(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = cryptorand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+// getExperiments lists the experiments of a dataset, newest first; none of one
+// that is not there.
 func (s *Server) getExperiments(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d, bad := s.store.dataset(c.path[0])
+	q := c.query()
+	limit := q.limit(50, 0)
+	if !q.ok() {
+		return q.wrong()
+	}
+	n, ok := readNode(c.path[0])
+	switch {
+	case !ok:
+		return wrongID("dataset", c.path[0])
+	case !n.is("Dataset"):
+		return noSuch("Dataset", n.text)
+	}
+	top, bad := q.cursorRow("Experiment")
 	if bad != nil {
 		return *bad
 	}
-	rows := slices.DeleteFunc(slices.Clone(s.store.experiments), func(e *experiment) bool { return e.dataset != d })
-	return newestFirst(c.query(), 50, 0, "Experiment", rows, func(e *experiment) int64 { return e.id }, func(e *experiment) any { return e.json() })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := []*experiment{}
+	for _, e := range slices.Backward(s.store.experiments) {
+		if e.id <= top && e.dataset.id == n.row && len(found) <= limit {
+			found = append(found, e)
+		}
+	}
+	found, following := pageOf(found, limit, (*experiment).gid)
+	list := make([]experimentJSON, len(found))
+	for i, e := range found {
+		if list[i], bad = e.json(); bad != nil {
+			return *bad
+		}
+		if len(e.examples) == 0 { // Phoenix joins the runs to the examples
+			list[i].Successful, list[i].Failed, list[i].Missing = 0, 0, 0
+		}
+	}
+	return inJSON(http.StatusOK, page{list, following})
 }
 
 func (s *Server) getExperiment(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
+	n, bad := c.experimentNode()
 	if bad != nil {
 		return *bad
 	}
-	return data(e.json())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.store.experiment(n.row)
+	if e == nil {
+		return noSuch("Experiment", n.text)
+	}
+	return e.one()
 }
 
+// deleteExperiment deletes an experiment, and its project where that is asked for.
 func (s *Server) deleteExperiment(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
+	q := c.query()
+	withProject := q.flag("delete_project")
+	if !q.ok() {
+		return q.wrong()
+	}
+	n, bad := c.experimentNode()
 	if bad != nil {
 		return *bad
 	}
-	s.store.experiments = slices.DeleteFunc(s.store.experiments, func(o *experiment) bool { return o == e })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.store.experiment(n.row)
+	if e == nil {
+		return inText(http.StatusNotFound, "Experiment does not exist")
+	}
+	s.store.removeExperiment(e)
+	if withProject {
+		s.store.removeProject(e.project)
+	}
 	s.changed()
 	return answer{status: http.StatusNoContent, kind: "application/json"}
-}
-
-// postRun stores a run. One that succeeded stays; one that failed is replaced.
-func (s *Server) postRun(c *call) answer {
-	v, half, bad := c.json()
-	if bad != nil {
-		return *bad
-	}
-	k := &checker{}
-	m, ok := k.body(v)
-	if !ok {
-		return k.wrong()
-	}
-	in := []any{"body"}
-	key := k.text(in, m, "dataset_example_id", true)
-	output, _ := k.field(in, m, "output", true)
-	if _, ok := k.field(in, m, "repetition_number", true); !ok {
-		return k.wrong()
-	}
-	number := k.numberOrNull(in, m, "repetition_number")
-	start, end := k.moment(in, m, "start_time"), k.moment(in, m, "end_time")
-	trace, failed := k.textOrNull(in, m, "trace_id"), k.textOrNull(in, m, "error")
-	switch {
-	case !k.ok():
-		return k.wrong()
-	case half:
-		return crash()
-	case number == nil || *number < 1:
-		k.add("greater_than", below(in, "repetition_number"), "Input should be greater than 0", m["repetition_number"], map[string]any{"gt": 0})
-		return k.wrong()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
-	if bad != nil {
-		return *bad
-	}
-	class, row, err := fromGID(key)
-	i := slices.IndexFunc(e.dataset.examples, func(x *example) bool { return x.row == row })
-	if err != nil || class != "DatasetExample" || i < 0 {
-		return crash()
-	}
-	x := e.dataset.examples[i]
-	r := &run{experiment: e, example: x, repetition: int(*number), output: output, failed: failed, traceID: trace, start: start.Time, end: end.Time}
-	for _, had := range e.runs {
-		if had.example != x || had.repetition != r.repetition {
-			continue
-		}
-		if had.failed == nil {
-			return inText(http.StatusConflict, "This experiment run has already been submitted")
-		}
-		r.row, r.evaluations = had.row, had.evaluations
-		*had = *r
-		s.changed()
-		return data(map[string]any{"id": r.gid()})
-	}
-	s.store.lastRun++
-	r.row = s.store.lastRun
-	e.runs = append(e.runs, r)
-	s.changed()
-	return data(map[string]any{"id": r.gid()})
-}
-
-func (s *Server) getRuns(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
-	if bad != nil {
-		return *bad
-	}
-	q := c.query()
-	usual := max(1, len(e.runs)) // without a limit: all
-	return newestFirst(q, usual, 0, "ExperimentRun", e.runs, func(r *run) int64 { return r.row }, func(r *run) any { return r.json() })
-}
-
-// getIncompleteRuns lists the examples with repetitions that have not succeeded.
-func (s *Server) getIncompleteRuns(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
-	if bad != nil {
-		return *bad
-	}
-	q := c.query()
-	limit := q.limit(50, 1000)
-	if !q.ok() {
-		return q.wrong()
-	}
-	cursor, _ := q.last("cursor")
-	_, from, err := fromGID(cursor)
-	if cursor != "" && err != nil {
-		return inText(http.StatusUnprocessableEntity, "Invalid cursor format: %s", cursor)
-	}
-	list, following := []any{}, (*string)(nil)
-	for _, x := range e.examples {
-		if cursor != "" && x.row < from {
-			continue
-		}
-		missing := []int{}
-		for n := 1; n <= e.repetitions; n++ {
-			if !slices.ContainsFunc(e.runs, func(r *run) bool { return r.example == x && r.repetition == n && r.failed == nil }) {
-				missing = append(missing, n)
-			}
-		}
-		if len(missing) == 0 {
-			continue
-		}
-		if len(list) == limit {
-			next := x.gid()
-			following = &next
-			break
-		}
-		is, _ := x.at(e.version)
-		list = append(list, map[string]any{"dataset_example": x.json(is, true), "repetition_numbers": missing})
-	}
-	return inJSON(http.StatusOK, page{list, following})
-}
-
-// postEvaluation stores what an evaluator said of a run, in place of what one of
-// that name said before.
-func (s *Server) postEvaluation(c *call) answer {
-	v, half, bad := c.json()
-	if bad != nil {
-		return *bad
-	}
-	k := &checker{}
-	m, ok := k.body(v)
-	if !ok {
-		return k.wrong()
-	}
-	in := []any{"body"}
-	key, name := k.text(in, m, "experiment_run_id", true), k.text(in, m, "name", true)
-	kind := k.oneOf(in, m, "annotator_kind", "literal_error", true, "LLM", "CODE", "HUMAN")
-	start, end := k.moment(in, m, "start_time"), k.moment(in, m, "end_time")
-	e := &evaluation{name: name, kind: kind, start: start.Time, end: end.Time, failed: k.textOrNull(in, m, "error"), traceID: k.textOrNull(in, m, "trace_id"), metadata: k.dict(in, m, "metadata", true)}
-	if result, ok := m["result"]; ok && result != nil {
-		at := below(in, "result")
-		if f, ok := k.model(at, result, "ExperimentEvaluationResult"); ok {
-			e.label, e.score, e.explanation = k.textOrNull(at, f, "label"), k.numberOrNull(at, f, "score"), k.textOrNull(at, f, "explanation")
-		}
-	} else if e.failed == nil {
-		k.add("value_error", in, "Value error, Either 'result' or 'error' must be provided", m, nil)
-	}
-	if e.metadata == nil {
-		e.metadata = map[string]any{}
-	}
-	switch {
-	case !k.ok():
-		return k.wrong()
-	case half:
-		return crash()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	class, row, err := fromGID(key)
-	for _, x := range s.store.experiments {
-		for _, r := range x.runs {
-			if err != nil || class != "ExperimentRun" || r.row != row {
-				continue
-			}
-			i := slices.IndexFunc(r.evaluations, func(o *evaluation) bool { return o.name == name })
-			if i >= 0 {
-				e.row = r.evaluations[i].row
-				r.evaluations[i] = e
-			} else {
-				s.store.lastEvaluation++
-				e.row = s.store.lastEvaluation
-				r.evaluations = append(r.evaluations, e)
-			}
-			s.changed()
-			return data(map[string]any{"id": gid("ExperimentRunAnnotation", e.row)})
-		}
-	}
-	return crash()
-}
-
-// getIncompleteEvaluations lists runs that lack evaluations of these names, or
-// have failed ones.
-func (s *Server) getIncompleteEvaluations(c *call) answer {
-	q := c.query()
-	names := q.q["evaluation_name"]
-	if len(names) == 0 {
-		return inText(http.StatusBadRequest, "At least one evaluation_name is required")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
-	if bad != nil {
-		return *bad
-	}
-	limit := q.limit(50, 1000)
-	if !q.ok() {
-		return q.wrong()
-	}
-	cursor, _ := q.last("cursor")
-	_, from, err := fromGID(cursor)
-	if cursor != "" && err != nil {
-		return inText(http.StatusUnprocessableEntity, "Invalid cursor format: %s", cursor)
-	}
-	list, following := []any{}, (*string)(nil)
-	for _, r := range e.runs {
-		if r.failed != nil || cursor != "" && r.row < from {
-			continue
-		}
-		missing := []string{}
-		for _, n := range names {
-			if !slices.ContainsFunc(r.evaluations, func(v *evaluation) bool { return v.name == n && v.failed == nil }) {
-				missing = append(missing, n)
-			}
-		}
-		if len(missing) == 0 {
-			continue
-		}
-		if len(list) == limit {
-			next := r.gid()
-			following = &next
-			break
-		}
-		is, _ := r.example.at(e.version)
-		list = append(list, map[string]any{"experiment_run": r.json(), "dataset_example": r.example.json(is, true), "evaluation_names": missing})
-	}
-	return inJSON(http.StatusOK, page{list, following})
-}
-
-// getExperimentJSON exports runs with what evaluators said of them.
-func (s *Server) getExperimentJSON(c *call) answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, bad := s.store.experiment(c.path[0])
-	if bad != nil {
-		return *bad
-	}
-	if len(e.runs) == 0 {
-		return inText(http.StatusNotFound, "Experiment has no runs")
-	}
-	list := []any{}
-	for _, r := range e.runs {
-		annotations := []any{}
-		for _, v := range r.evaluations {
-			annotations = append(annotations, map[string]any{"name": v.name, "annotator_kind": v.kind, "label": v.label, "score": number(v.score), "explanation": v.explanation,
-				"trace_id": v.traceID, "error": v.failed, "metadata": v.metadata, "start_time": stamp(v.start), "end_time": stamp(v.end)})
-		}
-		is, _ := r.example.at(e.version)
-		list = append(list, map[string]any{"example_id": r.example.gid(), "repetition_number": r.repetition, "input": is.input, "reference_output": is.output, "output": r.output,
-			"error": r.failed, "latency_ms": float(r.end.Sub(r.start).Seconds() * 1000), "start_time": stamp(r.start), "end_time": stamp(r.end), "trace_id": r.traceID,
-			"prompt_token_count": nil, "completion_token_count": nil, "annotations": annotations})
-	}
-	a := inJSON(http.StatusOK, list)
-	a.header = map[string]string{"Content-Disposition": `attachment; filename="` + strings.ReplaceAll(e.name, `"`, "") + `.json"`}
-	return a
 }

@@ -18,7 +18,7 @@ func (p *project) json() projectJSON { return projectJSON{p.name, p.description,
 func (s *Server) getProjects(c *call) answer {
 	q := c.query()
 	limit := q.limit(100, 0)
-	q.flag("include_experiment_projects") // there are none to include
+	withExperiments := q.flag("include_experiment_projects")
 	q.flag("include_dataset_evaluator_projects")
 	if !q.ok() {
 		return q.wrong()
@@ -36,7 +36,8 @@ func (s *Server) getProjects(c *call) answer {
 	list, following := []projectJSON{}, (*string)(nil)
 	for i := len(s.store.projects) - 1; i >= 0; i-- {
 		p := s.store.projects[i]
-		if cursor != "" && p.id > top || !strings.Contains(strings.ToLower(p.name), strings.ToLower(contains)) {
+		if cursor != "" && p.id > top || !strings.Contains(strings.ToLower(p.name), strings.ToLower(contains)) ||
+			!withExperiments && s.store.ofExperiment(p) {
 			continue
 		}
 		if len(list) == limit {

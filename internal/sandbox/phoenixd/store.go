@@ -39,6 +39,7 @@ type span struct {
 	attributes    map[string]any // nested
 	events        []event
 	annotations   []*annotation
+	examples      []*example // of datasets, that were made from it
 }
 
 type event struct {
@@ -72,11 +73,13 @@ type store struct {
 	spanByID    map[string]*span
 	annotations map[string][]*annotation // by type name, each by row
 	configs     []*config                // by id
-
-	datasets    []*dataset    // by id
-	experiments []*experiment // by id
-	// Rows of these are never used again here.
-	lastVersion, lastExample, lastExperiment, lastRun, lastEvaluation int64
+	datasets    []*dataset               // by id, like the six that follow
+	versions    []*datasetVersion
+	examples    []*example
+	splits      []*split
+	experiments []*experiment
+	runs        []*run
+	evaluations []*evaluation
 }
 
 func newStore() *store {
@@ -188,6 +191,9 @@ func (st *store) remove(s *span) {
 	for _, a := range slices.Clone(s.annotations) {
 		st.removeAnnotation(a)
 	}
+	for _, e := range s.examples {
+		e.span = nil
+	}
 	delete(st.spanByID, s.id)
 	st.spans = slices.DeleteFunc(st.spans, is)
 	t := s.trace
@@ -212,10 +218,13 @@ func (st *store) removeAnnotation(a *annotation) {
 	st.annotations[a.class()] = slices.DeleteFunc(st.annotations[a.class()], is)
 }
 
+// spansEach is how many spans, revisions of examples and runs are kept for each
+// trace that is.
+const spansEach = 10
+
 // bound deletes the oldest traces beyond most, and sooner where they have very
 // many spans; the newest stays.
 func (st *store) bound(most int) {
-	const spansEach = 10
 	for len(st.traces) > most || len(st.spans) > most*spansEach && len(st.traces) > 1 {
 		for _, s := range slices.Clone(st.traces[0].spans) {
 			st.remove(s)
