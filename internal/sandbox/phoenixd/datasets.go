@@ -188,7 +188,7 @@ func (d *dataset) size() int {
 }
 
 // boundDatasets deletes the oldest datasets beyond most versions and revisions in
-// all; the newest stays.
+// all, with the projects of their experiments; the newest stays.
 func (st *store) boundDatasets(most int) {
 	n := 0
 	for _, d := range st.datasets {
@@ -197,6 +197,11 @@ func (st *store) boundDatasets(most int) {
 	for n > most && len(st.datasets) > 1 {
 		oldest := st.datasets[0]
 		n -= oldest.size()
+		for _, e := range st.experiments {
+			if e.dataset == oldest {
+				st.removeProject(e.project)
+			}
+		}
 		st.removeDataset(oldest)
 	}
 }

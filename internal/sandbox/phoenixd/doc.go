@@ -17,7 +17,7 @@
 //   - feed.go: recorded traces that arrive by themselves
 //   - faults.go: failing on command, for tests; nothing of it is reachable by HTTP
 //   - hands.go: what people do to it behind Spanbot's back, for tests
-//   - page.go, live.go: what a person sees
+//   - page.go, datasetpage.go, live.go: what a person sees
 //
 // Not here: accounts and tokens (every caller is anonymous), OTLP, sessions,
 // prompts, notes, datasets uploaded as files, compressed answers, every route that is not in routes.go, and

@@ -37,10 +37,15 @@ type pageView struct {
 	Title    string
 	Project  string
 	Instance string
-	List     bool // else one trace, or the words that there is no such page
+	List     bool // else one trace, datasets, or the words that there is no such page
 	Traces   []traceView
 	Older    int64 // row of the first trace of the next page; 0: none
 	Trace    *traceView
+
+	DatasetList bool
+	Datasets    []datasetView
+	Dataset     *datasetView
+	HasDatasets bool // the top leads to them
 }
 
 type traceView struct {
@@ -282,12 +287,14 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mu.Lock()
-	v := pageView{Project: s.project, Instance: s.instance}
+	v := pageView{Project: s.project, Instance: s.instance, HasDatasets: len(s.store.datasets) > 0}
 	var traceID, spanID string
 	switch kind, id, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/"); {
 	case path == "/" || path == "":
 		v.List, v.Title = true, "Traces"
 		s.listTraces(&v, r.URL.Query().Get("from"))
+	case kind == "datasets":
+		s.datasetPage(&v, id, r.URL.Query())
 	case kind == "traces":
 		traceID = id
 	case kind == "redirects":
