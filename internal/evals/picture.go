@@ -53,7 +53,7 @@ func asPNG(p *plot.Plot) ([]byte, error) {
 	c := vgimg.New(pictureWidth, pictureHeight)
 	all := draw.New(c)
 	all.SetColor(color.White)
-	all.Fill(all.Rectangle.Path())
+	all.Fill(all.Path())
 	edge := vg.Points(14)
 	p.Draw(draw.Crop(all, edge, -edge, edge, -edge))
 	var b bytes.Buffer
@@ -63,13 +63,13 @@ func asPNG(p *plot.Plot) ([]byte, error) {
 
 // words is text of a data point; plotter's own labels cannot be centred in two
 // sizes.
-func words(xys plotter.XYs, list []string, size vg.Length, colors []color.Color) (*plotter.Labels, error) {
+func words(xys plotter.XYs, list []string, size vg.Length, ink func(i int) color.Color) (*plotter.Labels, error) {
 	l, err := plotter.NewLabels(plotter.XYLabels{XYs: xys, Labels: list})
 	if err != nil {
 		return nil, err
 	}
 	for i := range l.TextStyle {
-		l.TextStyle[i] = text.Style{Color: colors[i], Font: sans(float64(size)), XAlign: draw.XCenter, YAlign: draw.YCenter, Handler: plot.DefaultTextHandler}
+		l.TextStyle[i] = text.Style{Color: ink(i), Font: sans(float64(size)), XAlign: draw.XCenter, YAlign: draw.YCenter, Handler: plot.DefaultTextHandler}
 	}
 	return l, nil
 }
@@ -124,7 +124,7 @@ func (a Alignment) Picture(judge string) ([]byte, error) {
 			colors = append(colors, c)
 		}
 	}
-	l, err := words(xys, list, vg.Points(18), colors)
+	l, err := words(xys, list, vg.Points(18), func(i int) color.Color { return colors[i] })
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (c Comparison) Picture() ([]byte, error) {
 			return nil, err
 		}
 		dot.Shape, dot.Radius, dot.Color = draw.CircleGlyph{}, vg.Points(8), r.c
-		l, err := words(plotter.XYs{{X: 100 * r.e.Value, Y: y + .28}}, []string{fmt.Sprintf("%.0f %%", 100*r.e.Value)}, vg.Points(14), []color.Color{ink})
+		l, err := words(plotter.XYs{{X: 100 * r.e.Value, Y: y + .28}}, []string{fmt.Sprintf("%.0f %%", 100*r.e.Value)}, vg.Points(14), func(int) color.Color { return ink })
 		if err != nil {
 			return nil, err
 		}

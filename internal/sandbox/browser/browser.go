@@ -268,16 +268,29 @@ const reach = `(async () => {
 		const top = document.elementFromPoint(...at);
 		const still = before === String(at);
 		before = String(at);
-		if (still && r.width > 0 && r.height > 0 && !e.disabled && (e === top || e.contains(top) || e.closest("label")?.contains(top))) return at;
+		if (still && r.width > 0 && r.height > 0 && !e.disabled && (e === top || e.contains(top) || e.closest("label")?.contains(top))) {
+			globalThis.hit = false;
+			(e.closest("label") ?? e).addEventListener("click", () => { globalThis.hit = true; }, { once: true, capture: true });
+			return at;
+		}
 	}
 })`
 
-// Click clicks the first element that matches, when it can be reached.
+// Click clicks the first element that matches, when it can be reached. A page that
+// moves between the look and the click, as a channel does when a message comes,
+// makes it miss; then it is tried again.
 func (t *Tab) Click(selector string) {
 	t.tb.Helper()
-	t.run("look at a tab", front)
-	at := ask(t, "reach "+selector, chromedp.Evaluate[[]float64](fmt.Sprintf(reach, selector)+"()", awaited))
-	t.run("click "+selector, chromedp.MouseClickXY(at[0], at[1]))
+	for range 5 {
+		t.run("look at a tab", front)
+		at := ask(t, "reach "+selector, chromedp.Evaluate[[]float64](fmt.Sprintf(reach, selector)+"()", awaited))
+		t.run("click "+selector, chromedp.MouseClickXY(at[0], at[1]))
+		// An element that is gone was hit: by what the click did.
+		if ask(t, "see whether "+selector+" was hit", chromedp.Evaluate[bool](fmt.Sprintf(`globalThis.hit !== false || !document.querySelector(%q)`, selector))) {
+			return
+		}
+	}
+	t.tb.Fatalf("click %s: missed five times\n%s", selector, t.shown())
 }
 
 func awaited(p *runtime.EvaluateParams) { p.AwaitPromise = new(true) }
