@@ -259,7 +259,7 @@ func (s *Server) postExperiment(c *call) answer {
 	switch {
 	case bad != nil:
 		return *bad
-	case half:
+	case half || tooLarge(sent.metadata):
 		return crash()
 	}
 	e := &experiment{

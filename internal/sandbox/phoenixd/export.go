@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 )
 
@@ -54,14 +55,17 @@ func (s *Server) export(c *call) (*experiment, []exported, *answer) {
 }
 
 // attached makes an answer a file. Phoenix puts the experiment's name into a
-// header, and crashes where the header cannot hold it.
+// header, and crashes where the header cannot hold it. On a control character it
+// says nothing at all, or what no client can read; here that is a crash as well.
 func (e *experiment) attached(a answer, ending string) answer {
+	var latin1 []byte
 	for _, r := range e.name {
-		if r > 0xff {
+		if r > 0xff || unicode.IsControl(r) && r != '\t' {
 			return crash()
 		}
+		latin1 = append(latin1, byte(r))
 	}
-	a.header = map[string]string{"Content-Disposition": fmt.Sprintf(`attachment; filename="%s.%s"`, e.name, ending)}
+	a.header = map[string]string{"Content-Disposition": fmt.Sprintf(`attachment; filename="%s.%s"`, latin1, ending)}
 	return a
 }
 

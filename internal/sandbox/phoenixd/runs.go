@@ -105,7 +105,7 @@ func (s *Server) postRun(c *call) answer {
 		return crash()
 	case !of.is("DatasetExample"):
 		return noSuch("DatasetExample", of.text)
-	case half:
+	case half || tooLarge(sent.output):
 		return crash()
 	}
 	s.mu.Lock()
@@ -312,7 +312,7 @@ func (s *Server) postEvaluation(c *call) answer {
 		return crash()
 	case !n.is("ExperimentRun"):
 		return noSuch("ExperimentRun", n.text)
-	case half:
+	case half || tooLarge(sent.metadata):
 		return crash()
 	}
 	s.mu.Lock()

@@ -133,7 +133,7 @@ func readUpload(v any) (*upload, error) {
 		}
 	}
 	for i := range u.examples {
-		if !u.examples[i].digest() {
+		if e := &u.examples[i]; !e.digest() || tooLarge(e.input) || tooLarge(e.output) || tooLarge(e.metadata) {
 			return nil, errCrash
 		}
 	}
