@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spanbot/spanbot/internal/review"
 )
@@ -51,8 +55,15 @@ func experimentPath(id, resource string) string {
 // CreateExperiment makes an experiment; the server fixes its set of examples and
 // makes its project. An answer that was lost may leave an empty one behind.
 //
+// Invalid: a name beyond Latin-1. Phoenix takes it and can then never export the
+// runs, for it puts the name into a header: see Results.
+//
 // Phoenix: POST /v1/datasets/{id}/experiments.
 func (c *Client) CreateExperiment(ctx context.Context, dataset string, e NewExperiment) (Experiment, error) {
+	if i := strings.IndexFunc(e.Name, func(r rune) bool { return r > 0xFF || unicode.IsControl(r) }); i >= 0 {
+		bad, _ := utf8.DecodeRuneInString(e.Name[i:])
+		return Experiment{}, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("an experiment cannot be called %q: Phoenix could not export its runs because of the %q in it; letters of Western European languages will do", e.Name, bad)}
+	}
 	body, err := clean(e)
 	if err != nil {
 		return Experiment{}, refused("the experiment cannot be written as JSON", err)
