@@ -52,7 +52,7 @@ func readUpload(v any) (*upload, error) {
 	}
 	u := &upload{}
 	if !truthy(m["name"]) {
-		return nil, errors.New("Dataset name is required") //nolint:staticcheck // Phoenix's own words
+		return nil, errors.New("Dataset name is required") //nolint:staticcheck // in the words of Phoenix
 	}
 	if u.name, ok = m["name"].(string); !ok {
 		return nil, errCrash
@@ -67,7 +67,7 @@ func readUpload(v any) (*upload, error) {
 	}
 	inputs, ok := objects(m["inputs"])
 	if !ok {
-		return nil, errors.New("Input should be a list containing only dictionary objects") //nolint:staticcheck // Phoenix's own words
+		return nil, errors.New("Input should be a list containing only dictionary objects") //nolint:staticcheck // in the words of Phoenix
 	}
 	beside := map[string][]map[string]any{}
 	for _, k := range []string{"outputs", "metadata"} {
@@ -111,7 +111,7 @@ func readUpload(v any) (*upload, error) {
 		if list := lists["span_ids"]; list != nil && list[i] != nil {
 			id, ok := list[i].(string)
 			if !ok {
-				return nil, fmt.Errorf("Span ID must be a string or None, got %s", pythonType(list[i])) //nolint:staticcheck // Phoenix's own words
+				return nil, fmt.Errorf("Span ID must be a string or None, got %s", pythonType(list[i])) //nolint:staticcheck // in the words of Phoenix
 			}
 			e.span = strings.TrimSpace(id)
 		}
