@@ -129,7 +129,7 @@ func readUpload(v any) (*upload, error) {
 			if !ok {
 				u.action = string(encode(v))
 			}
-			return nil, fmt.Errorf("Invalid dateset action: %s", u.action) // dateset is Phoenix's
+			return nil, fmt.Errorf("Invalid dateset action: %s", u.action) //nolint:staticcheck // in the words of Phoenix, dateset among them
 		}
 	}
 	for i := range u.examples {
@@ -152,7 +152,7 @@ func unique(ids []any) error {
 		case !ok:
 			return errors.New("example_ids must contain only strings or None")
 		case seen[id]:
-			return fmt.Errorf("Duplicate example_id in request: %s", pythonQuote(id))
+			return fmt.Errorf("Duplicate example_id in request: %s", pythonQuote(id)) //nolint:staticcheck // in the words of Phoenix
 		}
 		seen[id] = true
 	}
@@ -165,7 +165,7 @@ func splitNames(v any) (names []string, err error) {
 	if !ok {
 		if list = []any{v}; v != nil {
 			if _, ok := v.(string); !ok {
-				return nil, fmt.Errorf("Split value must be a string, list of strings, or None, got %s", pythonType(v))
+				return nil, fmt.Errorf("Split value must be a string, list of strings, or None, got %s", pythonType(v)) //nolint:staticcheck // in the words of Phoenix
 			}
 		}
 	}
@@ -175,7 +175,7 @@ func splitNames(v any) (names []string, err error) {
 		}
 		name, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("Split value must be a string or None, got %s", pythonType(v))
+			return nil, fmt.Errorf("Split value must be a string or None, got %s", pythonType(v)) //nolint:staticcheck // in the words of Phoenix
 		}
 		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)
