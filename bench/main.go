@@ -59,11 +59,11 @@ var groups = []struct {
 	run  func(*lab)
 }{
 	{"clicks", clicks}, {"redraw", redraws}, {"poll", polls}, {"preview", previews}, {"size", sizes}, {"demo", demos},
-	{"load", loads}, {"channels", channels}, {"tracked", trackeds}, {"million", millions},
+	{"load", loads}, {"channels", channels}, {"tracked", trackeds}, {"million", millions}, {"evals", evalLoop},
 }
 
 func main() {
-	only := flag.String("only", "", "groups, with commas between them: clicks, redraw, poll, preview, size, demo, load, channels, tracked, million")
+	only := flag.String("only", "", "groups, with commas between them: clicks, redraw, poll, preview, size, demo, load, channels, tracked, million, evals")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
 	small := flag.Bool("small", false, "try the groups that take long with small sizes")
 	phoenix := flag.Int("phoenix", 0, "for the group million itself: be a stand-in Phoenix with so many spans")

@@ -1,10 +1,12 @@
 package evals
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -95,7 +97,7 @@ func NewModel(o ModelOptions) (*Model, error) {
 	}
 	opts := []option.RequestOption{
 		option.WithBaseURL(strings.TrimRight(o.BaseURL, "/") + "/"), option.WithAPIKey(o.APIKey), option.WithMaxRetries(0),
-		option.WithHTTPClient(&http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: o.Concurrency, IdleConnTimeout: 4 * time.Second, ForceAttemptHTTP2: true}}),
+		option.WithHTTPClient(&http.Client{Transport: refusals{&http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: o.Concurrency, IdleConnTimeout: 4 * time.Second, ForceAttemptHTTP2: true}}}),
 	}
 	for name := range o.Header {
 		opts = append(opts, option.WithHeader(name, o.Header.Get(name)))
@@ -105,6 +107,33 @@ func NewModel(o ModelOptions) (*Model, error) {
 		m.mode, m.probed = Text, true
 	}
 	return m, nil
+}
+
+// refusals gives every answer outside of 2xx OpenAI's form. Servers that are
+// compatible while all goes well say {"error": "text"}, {"detail": …} or a page,
+// and the client then knows neither what they said nor the status.
+type refusals struct{ next http.RoundTripper }
+
+func (r refusals) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := r.next.RoundTrip(req)
+	if err != nil || resp.StatusCode < 400 {
+		return resp, err
+	}
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10)) // half of it is better than nothing
+	_ = resp.Body.Close()
+	var said struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(raw, &said) != nil || said.Error.Message == "" {
+		raw, _ = json.Marshal(map[string]any{"error": map[string]any{"message": excerpt(string(raw)), "type": "", "param": "", "code": ""}}) // strings
+	}
+	resp.Header.Set("Content-Type", "application/json")
+	resp.Header.Del("Content-Length")
+	resp.ContentLength = int64(len(raw))
+	resp.Body = io.NopCloser(bytes.NewReader(raw))
+	return resp, nil
 }
 
 // Name is the model that is asked for.
