@@ -75,6 +75,13 @@ func FuzzRequest(f *testing.F) {
 	f.Add("POST", "/graphql", "", `{"query":"mutation($i:[ID!]!){deleteSpanAnnotations(input:{annotationIds:$i}){spanAnnotations{id}}}","variables":{"i":["U3BhbkFubm90YXRpb246MQ=="]}}`)
 	f.Add("DELETE", "/v1/projects/p/span_annotations", "delete_all=true", "")
 	f.Add("GET", "/redirects/spans/s", "", "")
+	f.Add("POST", "/v1/datasets/upload", "sync=true", `{"action":"update","name":"d","inputs":[{"q":1},{}],"outputs":[{},{}],"splits":["a",["b",null]],"span_ids":["s",null],"example_ids":["e","f"]}`)
+	f.Add("POST", "/v1/datasets/RGF0YXNldDox/experiments", "", `{"name":"n","version_id":"RGF0YXNldFZlcnNpb246MQ==","splits":["a"],"repetitions":2}`)
+	f.Add("POST", "/v1/experiments/RXhwZXJpbWVudDox/runs", "", `{"dataset_example_id":"RGF0YXNldEV4YW1wbGU6MQ==","output":{"a":[1]},"repetition_number":1,"start_time":"2026-01-01T00:00:00Z","end_time":1,"error":"x"}`)
+	f.Add("POST", "/v1/experiment_evaluations", "", `{"experiment_run_id":"RXhwZXJpbWVudFJ1bjox","name":"n","annotator_kind":"LLM","start_time":"2026-01-01T00:00:00Z","end_time":"2026-01-01T00:00:00Z","result":{"score":1}}`)
+	f.Add("GET", "/v1/experiments/RXhwZXJpbWVudDox/incomplete-evaluations", "evaluation_name=a&limit=1&cursor=RXhwZXJpbWVudFJ1bjox", "")
+	f.Add("DELETE", "/v1/datasets/RGF0YXNldDox", "", "")
+	f.Add("GET", "/datasets/RGF0YXNldDox/compare", "experimentId=RXhwZXJpbWVudDox", "")
 	f.Fuzz(func(t *testing.T, method, path, query, body string) {
 		if !strings.HasPrefix(path, "/") || path == "/live" || !slices.Contains([]string{"GET", "HEAD", "POST", "PUT", "DELETE"}, method) {
 			return
@@ -86,6 +93,10 @@ func FuzzRequest(f *testing.F) {
 			"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:00:01Z", "attributes": map[string]any{"a.b": 1, "input.value": "in"},
 		}))
 		send(s, http.MethodPost, "/v1/span_annotations", "sync=true", `{"data":[{"span_id":"s","name":"q","annotator_kind":"HUMAN"}]}`)
+		dataset := post(t, s, "/v1/datasets/upload?sync=true", uploadOf("d", 2, nil))["dataset_id"].(string)
+		experiment := post(t, s, "/v1/datasets/"+dataset+"/experiments", map[string]any{"repetitions": 2})["id"].(string)
+		run := post(t, s, "/v1/experiments/"+experiment+"/runs", runOf(s.store.examples[0].gid(), "out"))["id"].(string)
+		post(t, s, "/v1/experiment_evaluations", saidOf(run, "yes"))
 		w := send(s, method, path, query, body)
 		if !slices.Contains([]int{200, 202, 204, 400, 403, 404, 405, 409, 422, 500}, w.Code) {
 			t.Errorf("%s %s: %d", method, path, w.Code)
@@ -93,7 +104,7 @@ func FuzzRequest(f *testing.F) {
 		if w.Header().Get("Content-Type") == "application/json" && w.Body.Len() > 0 && !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s %s: not JSON: %s", method, path, w.Body)
 		}
-		for _, again := range []string{"/v1/projects", "/v1/projects/p/spans", "/v1/projects/p/span_annotations?identifier=x", "/v1/annotation_configs", "/"} {
+		for _, again := range []string{"/v1/projects", "/v1/projects/p/spans", "/v1/projects/p/span_annotations?identifier=x", "/v1/annotation_configs", "/v1/datasets", "/datasets", "/"} {
 			path, query, _ := strings.Cut(again, "?")
 			if w := send(s, http.MethodGet, path, query, ""); w.Code != 200 {
 				t.Errorf("%s %s breaks %s: %d %s", method, path, again, w.Code, w.Body)
@@ -101,6 +112,16 @@ func FuzzRequest(f *testing.F) {
 		}
 		if len(s.store.spans) != len(s.store.spanByID) || len(s.store.traces) != len(s.store.traceByID) {
 			t.Error("the store does not hold together")
+		}
+		runs, evaluations := 0, 0
+		for _, e := range s.store.experiments {
+			runs += len(e.runs)
+			for _, r := range e.runs {
+				evaluations += len(r.evaluations)
+			}
+		}
+		if runs != len(s.store.runs) || evaluations != len(s.store.evaluations) {
+			t.Errorf("%d runs of experiments and %d in all; %d and %d evaluations", runs, len(s.store.runs), evaluations, len(s.store.evaluations))
 		}
 	})
 }
