@@ -44,6 +44,9 @@ func (e sentExample) node() (int64, bool) {
 // errCrash is what Phoenix crashes on.
 var errCrash = errors.New("internal server error")
 
+// refusal is the text of a 422, in Phoenix's own words.
+func refusal(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 // readUpload reads an upload. An error is in Phoenix's words.
 func readUpload(v any) (*upload, error) {
 	m, ok := v.(map[string]any)
@@ -52,7 +55,7 @@ func readUpload(v any) (*upload, error) {
 	}
 	u := &upload{}
 	if !truthy(m["name"]) {
-		return nil, errors.New("Dataset name is required") //nolint:staticcheck // in the words of Phoenix
+		return nil, refusal("Dataset name is required")
 	}
 	if u.name, ok = m["name"].(string); !ok {
 		return nil, errCrash
@@ -63,11 +66,11 @@ func readUpload(v any) (*upload, error) {
 		}
 	}
 	if m["inputs"] == nil {
-		return nil, errors.New("input is required")
+		return nil, refusal("input is required")
 	}
 	inputs, ok := objects(m["inputs"])
 	if !ok {
-		return nil, errors.New("Input should be a list containing only dictionary objects") //nolint:staticcheck // in the words of Phoenix
+		return nil, refusal("Input should be a list containing only dictionary objects")
 	}
 	beside := map[string][]map[string]any{}
 	for _, k := range []string{"outputs", "metadata"} {
@@ -75,7 +78,7 @@ func readUpload(v any) (*upload, error) {
 			continue
 		}
 		if beside[k], ok = objects(m[k]); !ok || len(beside[k]) != len(inputs) {
-			return nil, fmt.Errorf("%s should be a list of same length as input containing only dictionary objects", k)
+			return nil, refusal("%s should be a list of same length as input containing only dictionary objects", k)
 		}
 	}
 	lists := map[string][]any{}
@@ -84,10 +87,10 @@ func readUpload(v any) (*upload, error) {
 			continue
 		}
 		if lists[k], ok = m[k].([]any); !ok {
-			return nil, fmt.Errorf("%s must be a list", k)
+			return nil, refusal("%s must be a list", k)
 		}
 		if n := len(lists[k]); n != len(inputs) {
-			return nil, fmt.Errorf("%s must have same length as inputs (%d != %d)", k, n, len(inputs))
+			return nil, refusal("%s must have same length as inputs (%d != %d)", k, n, len(inputs))
 		}
 	}
 	u.withSplits = m["splits"] != nil
@@ -111,7 +114,7 @@ func readUpload(v any) (*upload, error) {
 		if list := lists["span_ids"]; list != nil && list[i] != nil {
 			id, ok := list[i].(string)
 			if !ok {
-				return nil, fmt.Errorf("Span ID must be a string or None, got %s", pythonType(list[i])) //nolint:staticcheck // in the words of Phoenix
+				return nil, refusal("Span ID must be a string or None, got %s", pythonType(list[i]))
 			}
 			e.span = strings.TrimSpace(id)
 		}
@@ -129,7 +132,7 @@ func readUpload(v any) (*upload, error) {
 			if !ok {
 				u.action = string(encode(v))
 			}
-			return nil, fmt.Errorf("Invalid dateset action: %s", u.action) //nolint:staticcheck // in the words of Phoenix, dateset among them
+			return nil, refusal("Invalid dateset action: %s", u.action) // dateset is Phoenix's
 		}
 	}
 	for i := range u.examples {
@@ -150,9 +153,9 @@ func unique(ids []any) error {
 		id, ok := v.(string)
 		switch {
 		case !ok:
-			return errors.New("example_ids must contain only strings or None")
+			return refusal("example_ids must contain only strings or None")
 		case seen[id]:
-			return fmt.Errorf("Duplicate example_id in request: %s", pythonQuote(id)) //nolint:staticcheck // in the words of Phoenix
+			return refusal("Duplicate example_id in request: %s", pythonQuote(id))
 		}
 		seen[id] = true
 	}
@@ -165,7 +168,7 @@ func splitNames(v any) (names []string, err error) {
 	if !ok {
 		if list = []any{v}; v != nil {
 			if _, ok := v.(string); !ok {
-				return nil, fmt.Errorf("Split value must be a string, list of strings, or None, got %s", pythonType(v)) //nolint:staticcheck // in the words of Phoenix
+				return nil, refusal("Split value must be a string, list of strings, or None, got %s", pythonType(v))
 			}
 		}
 	}
@@ -175,7 +178,7 @@ func splitNames(v any) (names []string, err error) {
 		}
 		name, ok := v.(string)
 		if !ok {
-			return nil, fmt.Errorf("Split value must be a string or None, got %s", pythonType(v)) //nolint:staticcheck // in the words of Phoenix
+			return nil, refusal("Split value must be a string or None, got %s", pythonType(v))
 		}
 		if name = strings.TrimSpace(name); name != "" {
 			names = append(names, name)
