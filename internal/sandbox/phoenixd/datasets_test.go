@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/spanbot/spanbot/internal/sandbox/browser"
 )
@@ -108,6 +110,27 @@ func TestDatasets_LetGoOfSpans(t *testing.T) {
 	if e := s.store.examples[0]; e.span != nil || e.name() != "e0" {
 		t.Errorf("the example is still of the span: %+v", e)
 	}
+}
+
+// TestUpload_WithoutAChangeNamesAnOlderVersion shows a trap of Phoenix's: of the
+// versions of the newest second, an upload that changes nothing names the oldest.
+func TestUpload_WithoutAChangeNamesAnOlderVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{})
+		defer s.Close()
+		upload := func(n int) string {
+			return post(t, s, "/v1/datasets/upload?sync=true", uploadOf("d", n, nil))["version_id"].(string)
+		}
+		first := upload(1)
+		time.Sleep(time.Second)
+		second, third := upload(2), upload(3)
+		if first == second || second == third {
+			t.Fatalf("versions %s, %s, %s", first, second, third)
+		}
+		if got := upload(3); got != second {
+			t.Errorf("without a change: version %s, want %s of %s", got, second, third)
+		}
+	})
 }
 
 func TestUpload_OfFilesIsRefusedInWords(t *testing.T) {

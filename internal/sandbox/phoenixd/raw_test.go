@@ -34,6 +34,7 @@ type exchange struct {
 	Text   string            `json:",omitempty"` // a body that is not JSON, or not quite
 	Await  string            `json:",omitempty"` // a span that is listed after: Phoenix takes its time
 	Pause  bool              `json:",omitempty"` // Phoenix does this one later
+	Second bool              `json:",omitempty"` // the next one must be of another second: versions are told apart by it
 	// Loose compares status and content type alone; it says why.
 	Loose string `json:",omitempty"`
 }
@@ -190,6 +191,9 @@ func TestRaw_AnswersLikeTheRealPhoenix(t *testing.T) {
 				}
 				if e.Pause {
 					time.Sleep(700 * time.Millisecond)
+				}
+				if e.Second {
+					time.Sleep(1100 * time.Millisecond)
 				}
 			}
 		})
