@@ -111,7 +111,7 @@ func annotated(l *lab, server *rig.PhoenixServer, px *phoenix.Client, project st
 	rubric := review.DefaultRubric("correctness")
 	for len(ids) < n {
 		var spans []map[string]any
-		for range min(1000, n-len(ids)) {
+		for range min(250, n-len(ids)) { // what Phoenix lists a few seconds later
 			spans = append(spans, rig.NewSpan("ChatCompletion", fmt.Sprintf("What is %d?", len(ids)+len(spans)), "It is this and that, and so on."))
 		}
 		server.Ingest(l, project, spans...)

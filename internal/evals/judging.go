@@ -183,7 +183,8 @@ func RunJudge(ctx context.Context, j *Judge, m *Model, cases []Case, o JudgingOp
 	}
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	work, results := make(chan Case), make(chan Verdict)
+	// Verdicts wait here while Phoenix writes: no model waits for a database.
+	work, results := make(chan Case), make(chan Verdict, len(todo))
 	var workers sync.WaitGroup
 	for range min(m.Concurrency(), max(1, len(todo))) {
 		workers.Go(func() {

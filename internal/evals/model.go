@@ -207,13 +207,14 @@ func (m *Model) Verdict(ctx context.Context, system, user string, labels []strin
 		return m.verdict(ctx, mode, system, user, labels, seed)
 	}
 	m.gate.alone.Lock() // one probe; the others take its result
-	defer m.gate.alone.Unlock()
 	m.mu.Lock()
 	probed, mode = m.probed, m.mode
 	m.mu.Unlock()
 	if probed {
+		m.gate.alone.Unlock()
 		return m.verdict(ctx, mode, system, user, labels, seed)
 	}
+	defer m.gate.alone.Unlock()
 	var last error
 	for _, mode := range []Mode{Schema, Tool, Text} {
 		a, err := m.verdict(ctx, mode, system, user, labels, seed)
