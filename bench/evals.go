@@ -98,7 +98,7 @@ func evalLoop(l *lab) {
 		if traces {
 			l.report(true, what+", with traces: stated", "%.0f %% over the ideal (%.1f s; ideal %.1f s)", over, took.Seconds(), ideal.Seconds())
 		} else {
-			l.report(over <= 10, what+", without traces: ≤ 10 %% over the ideal", "%.1f %% (%.1f s; ideal %.1f s)", over, took.Seconds(), ideal.Seconds())
+			l.report(over <= 10, what+", without traces: ≤ 10 % over the ideal", "%.1f %% (%.1f s; ideal %.1f s)", over, took.Seconds(), ideal.Seconds())
 		}
 	}
 	datasets(l, server, px, many)
