@@ -5,6 +5,7 @@
 //	sample.go   which spans of a route ordered by uncertainty are posted, and why
 //	stop.go     when a route has enough judgements, and who is told
 //	post.go     backlog → claim → card in Slack → record
+//	study.go    what commands ask the reviewers about: who is right, which answer is better
 //	reviewers.go  who may judge
 //	judge.go    a tap or a form → card and outbox, in one step
 //	form.go     the forms and the details that a click opens
@@ -134,7 +135,8 @@ type Bot struct {
 	trusted  atomic.Int64                      // ms since when Redis has answered this replica
 	kick     signal                            // a judgement went into the outbox
 	redraw   signal                            // a card wants to be redrawn
-	token    string                            // names this replica
+	studies  studies
+	token    string // names this replica
 
 	// finish outlives the context of Run by shutdownGrace: a step in hand is
 	// done under it, so that stopping leaves nothing half done.
@@ -222,6 +224,7 @@ func Run(ctx context.Context, set Settings) error {
 	for _, r := range b.routes {
 		b.spawn(func() { r.run(ctx) })
 	}
+	b.spawn(func() { b.studying(ctx) })
 	err = b.takeClicks(ctx)
 	stop()     // also when Slack refuses us: a bot that nobody can click posts nothing
 	web.stop() // no new click by HTTP while the steps in hand end
@@ -246,6 +249,7 @@ func newBot(set Settings, px *phoenix.Client, registry *prometheus.Registry) *Bo
 		accepted: newRecent[string, review.Judgement](acceptedMost),
 	}
 	b.rubrics.bot, b.names, b.homes, b.members = b, newNames(b), newHomes(), newMembers(b)
+	b.studies.wake = newSignal()
 	b.trusted.Store(time.Now().UnixMilli())
 	for _, r := range set.Routes {
 		b.routes = append(b.routes, newRoute(b, r))
@@ -262,6 +266,7 @@ func connect(ctx context.Context, set Settings) (*Bot, error) {
 	if set.Log == nil {
 		set.Log = slog.New(slog.DiscardHandler)
 	}
+	set.Phoenix.Dial, set.Slack.Dial = set.Dial, set.Dial
 	px, err := phoenix.New(set.Phoenix)
 	if err != nil {
 		return nil, err
@@ -329,7 +334,10 @@ func (b *Bot) wake(ctx context.Context) {
 		if all || what == queue.WakeRedraw {
 			b.redraw.send()
 		}
-		for _, r := range b.routes {
+		if all || what == queue.WakeStudies {
+			b.studies.wake.send()
+		}
+		for _, r := range b.all() {
 			if all || what == r.Name {
 				r.room.send()
 			}
@@ -412,13 +420,13 @@ func (b *Bot) forgetProject(name string) {
 	delete(b.projects.ids, name)
 }
 
-// route returns the configured route of that name; nil when it was taken out
-// of the configuration. Its cards still take clicks.
+// route returns the configured route of that name, or the study; nil when it was
+// taken out of the configuration, or is forgotten. Its cards still take clicks.
 func (b *Bot) route(name string) *route {
 	for _, r := range b.routes {
 		if r.Name == name {
 			return r
 		}
 	}
-	return nil
+	return b.studies.route(name)
 }

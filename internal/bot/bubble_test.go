@@ -131,18 +131,24 @@ func (b *bubble) start() *replica {
 	r := &replica{ended: make(chan error, 1)}
 	ctx, stop := context.WithCancel(b.t.Context())
 	r.stop = stop
+	set := b.settings(r.dial(b.network.Dial))
+	b.bots = append(b.bots, r)
+	go func() { r.ended <- Run(ctx, set) }()
+	return r
+}
+
+// settings are those of a bot, or of a command beside it.
+func (b *bubble) settings(dial func(context.Context, string, string) (net.Conn, error)) Settings {
 	set := Settings{
 		Phoenix: phoenix.Options{Endpoint: "http://" + atPhoenix}, PhoenixName: "stand-in",
 		Slack: slackui.Options{BotToken: b.slack.BotToken(), AppToken: b.slack.AppToken(), APIURL: "http://" + atSlack + "/api/"},
-		Redis: "redis://" + atRedis + "/0", Dial: r.dial(b.network.Dial), Mount: func(http.Handler) {}, Retention: 90 * 24 * time.Hour,
+		Redis: "redis://" + atRedis + "/0", Dial: dial, Mount: func(http.Handler) {}, Retention: 90 * 24 * time.Hour,
 		Routes: b.routes, Log: slog.New(slog.NewTextHandler(b.log, nil)), Version: "test",
 	}
 	if b.change != nil {
 		b.change(&set)
 	}
-	b.bots = append(b.bots, r)
-	go func() { r.ended <- Run(ctx, set) }()
-	return r
+	return set
 }
 
 // end stops all replicas in order, and what they ran on.

@@ -23,11 +23,12 @@ func (b *Bot) status(ctx context.Context) slackui.StatusView {
 		v.Server = s.Version
 		asked <- err
 	}()
-	lines := b.statusOfRedis(ctx, &v)
+	routes := b.all()
+	lines := b.statusOfRedis(ctx, routes, &v)
 	if err := <-asked; err != nil {
 		v.Server, v.Trouble = "", review.TextOf(err)
 	}
-	for i, r := range b.routes {
+	for i, r := range routes {
 		line := slackui.HomeRoute{Name: r.Name, Why: r.waitsFor()}
 		if i < len(lines) {
 			line = lines[i]
@@ -35,21 +36,22 @@ func (b *Bot) status(ctx context.Context) slackui.StatusView {
 		r.mu.Lock()
 		polled := r.polled
 		r.mu.Unlock()
-		v.Routes = append(v.Routes, slackui.StatusRoute{HomeRoute: line, Schedule: r.Schedule, MaxOpen: r.MaxOpen, Polled: polled})
+		s, _ := r.ofStudy()
+		v.Routes = append(v.Routes, slackui.StatusRoute{HomeRoute: line, Schedule: r.Schedule, MaxOpen: r.MaxOpen, Polled: polled, Study: s.Title})
 	}
 	return v
 }
 
 // statusOfRedis fills in what Redis knows and returns what it knows of the
 // routes, as far as it answers.
-func (b *Bot) statusOfRedis(ctx context.Context, v *slackui.StatusView) (lines []slackui.HomeRoute) {
+func (b *Bot) statusOfRedis(ctx context.Context, routes []*route, v *slackui.StatusView) (lines []slackui.HomeRoute) {
 	box, err := b.queue.Outbox(ctx)
 	if err != nil {
 		v.Redis = review.TextOf(err)
 		return nil
 	}
 	v.OnWay, v.Dead = box.Depth, box.Dead
-	for _, r := range b.routes {
+	for _, r := range routes {
 		line, err := r.line(ctx)
 		if err != nil {
 			v.Redis = review.TextOf(err)

@@ -442,6 +442,13 @@ func (b *Bot) overwrote(ctx context.Context, t *review.Thread, e queue.Entry) (r
 		if kept, ok, err := b.queue.Kept(ctx, t.Route, j); err == nil && ok && kept.At.Equal(v.At) {
 			j.Answer = kept.Answer
 		}
+		if j.Recorded != nil {
+			rubric, known, err := b.rubrics.get(ctx, j.Rubric)
+			if err != nil || !known {
+				return j, false // the next comparison finds Phoenix behind, and sends it from the history
+			}
+			j.Recorded = rubric.Record(j.Answer)
+		}
 		t.Retry(j)
 	}
 	b.log.Warn("a judgement was sent late, after its lease; the reviewer's later word goes to Phoenix once more", "key", e.Key, "clicked", e.At, "later", j.At)

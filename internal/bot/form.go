@@ -100,6 +100,7 @@ func (b *Bot) own(ctx context.Context, card *review.Card, c slackui.Click, rubri
 	}
 	j := judgement(c.Ref, rubric, c.Reviewer, c.Channel, c.Message, c.ThreadTS)
 	j.OnTrace, j.Label, j.Score = vote.OnTrace, vote.Label, vote.Score
+	j.Recorded = rubric.Record(j.Answer)
 	if vote.Words == "" {
 		return &j, true
 	}
@@ -126,7 +127,7 @@ func (b *Bot) ownInPhoenix(ctx context.Context, project string, c slackui.Click,
 			return nil
 		}
 		if ok {
-			j.Answer = a
+			j.Answer, j.Recorded = a, rubric.Record(a)
 			return &j
 		}
 	}
@@ -149,6 +150,13 @@ func (b *Bot) projectOf(ctx context.Context, project, routeName string) (string,
 
 // excerptFromPhoenix reads a span as a card shows it.
 func (b *Bot) excerptFromPhoenix(ctx context.Context, project string, ref review.Ref) (review.Span, error) {
+	study, err := b.caseOf(ctx, ref)
+	if err != nil {
+		return review.Span{}, err
+	}
+	if study != nil && study.Blind != nil {
+		return study.Span(review.Span{}).Excerpt(), nil
+	}
 	id, err := b.projectOf(ctx, project, ref.Route)
 	if err != nil {
 		return review.Span{}, err
@@ -163,7 +171,11 @@ func (b *Bot) excerptFromPhoenix(ctx context.Context, project string, ref review
 			return review.Span{}, err
 		}
 	}
-	return trace.Fill(span).Excerpt(), nil
+	span = trace.Fill(span)
+	if study != nil {
+		span = study.Span(span)
+	}
+	return span.Excerpt(), nil
 }
 
 // wholeSpan is what a details window pages through.
@@ -208,6 +220,15 @@ func (b *Bot) wholeOf(ctx context.Context, ref review.Ref) slackui.DetailsView {
 	}
 	thread, terr := b.queue.Thread(ctx, ref.Route, ref.TraceID)
 	view := slackui.DetailsView{Project: thread.Project}
+	study, err := b.caseOf(ctx, ref)
+	if err != nil {
+		view.Note = "Our store does not answer; open it again in a moment."
+		return view
+	}
+	if study != nil && study.Blind != nil {
+		view.Span = study.Span(review.Span{})
+		return view
+	}
 	pctx, cancel := context.WithTimeout(ctx, phoenixPatience)
 	defer cancel()
 	id, err := b.projectOf(pctx, thread.Project, ref.Route)
@@ -219,6 +240,9 @@ func (b *Bot) wholeOf(ctx context.Context, ref review.Ref) slackui.DetailsView {
 		if terr == nil {
 			view.Trace = trace
 			view.Span = trace.Fill(view.Span)
+		}
+		if study != nil {
+			view.Span = study.Span(view.Span)
 		}
 		b.details.put(ref.String(), wholeSpan{view, time.Now()})
 		return view

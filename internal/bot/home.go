@@ -171,10 +171,13 @@ func (b *Bot) sayHome(p *homeOf, who review.Reviewer, err error) {
 // would be answered with a drawing from the same state.
 func (b *Bot) drawHome(ctx context.Context, who review.Reviewer) error {
 	view := slackui.HomeView{Version: b.set.Version}
-	for _, r := range b.routes {
+	for _, r := range b.all() {
 		line, err := r.line(ctx)
 		if err != nil {
 			return err
+		}
+		if _, ok := r.ofStudy(); ok && line.Open+line.Waiting == 0 {
+			continue // it is over
 		}
 		view.Routes = append(view.Routes, line)
 	}

@@ -30,8 +30,11 @@ func within(ctx context.Context, received time.Time, budget time.Duration) (cont
 
 // handle says what each button and form means.
 func (b *Bot) handle() {
-	b.mux.OnClick(slackui.Up, b.guarded(b.thumb))
-	b.mux.OnClick(slackui.Down, b.guarded(b.thumb))
+	b.mux.OnClick(slackui.Up, b.guarded(b.tap))
+	b.mux.OnClick(slackui.Down, b.guarded(b.tap))
+	for i := range slackui.ChooseMost {
+		b.mux.OnClick(slackui.Choose(i), b.guarded(b.tap))
+	}
 	b.mux.OnClick(slackui.Annotate, b.guarded(b.openForm))
 	b.mux.OnClick(slackui.Pick, b.guarded(b.openForm))
 	b.mux.OnClick(slackui.Withdraw, b.guarded(b.withdraw))
@@ -45,9 +48,9 @@ func (b *Bot) handle() {
 	b.mux.OnStatus(b.status)
 }
 
-// thumb stores a 👍 or 👎. It only talks to Redis, so it answers in
+// tap stores what a button says: 👍, 👎, or an answer of a study. It only talks to Redis, so it answers in
 // milliseconds with Phoenix down; deliver.go carries the judgement on.
-func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
+func (b *Bot) tap(ctx context.Context, c slackui.Click) error {
 	rctx, cancel := within(ctx, c.Received, redisBudget)
 	rubric, ok, err := b.rubrics.get(rctx, c.Rubric)
 	cancel()
@@ -61,11 +64,14 @@ func (b *Bot) thumb(ctx context.Context, c slackui.Click) error {
 		return b.changedQuestion(ctx, c)
 	}
 	answer, ok := rubric.Thumb(c.Action == slackui.Up)
+	if i, chosen := c.Action.Chosen(); chosen && i < len(rubric.Labels) {
+		answer, ok = review.Answer{Label: rubric.Labels[i].Name, Score: rubric.Labels[i].Score}, true
+	}
 	if !ok {
-		return &review.Error{Kind: review.Invalid, Text: "This question has no 👍 and 👎; use “Annotate…”."}
+		return &review.Error{Kind: review.Invalid, Text: "This question has no such button any more; use “Annotate…”."}
 	}
 	j := judgement(c.Ref, rubric, c.Reviewer, c.Channel, c.Message, c.ThreadTS)
-	j.Answer, j.Tap = answer, true
+	j.Answer, j.Recorded, j.Tap = answer, rubric.Record(answer), true
 	if c.Again && !c.At.IsZero() {
 		j.At = c.At.Truncate(time.Millisecond)
 	}
@@ -91,16 +97,18 @@ func (b *Bot) submit(ctx context.Context, s slackui.Submit) (map[review.Field]st
 		return wrong, nil
 	}
 	j := judgement(s.Ref, rubric, s.Reviewer, s.Channel, s.Message, s.ThreadTS)
-	j.Answer, j.OnTrace = answer, s.OnTrace
+	j.Answer, j.Recorded, j.OnTrace = answer, rubric.Record(answer), s.OnTrace
 	return nil, b.keep(ctx, j, s.Received, false)
 }
 
-// judgement is the frame of one, without what was said. Milliseconds are what
+// judgement is the frame of one, without what was said: who said it where, and
+// whose annotation it is. Milliseconds are what
 // Redis keeps; the latest click counts by them.
 func judgement(ref review.Ref, rubric review.Rubric, who review.Reviewer, channel, message, thread string) review.Judgement {
 	return review.Judgement{
 		Ref: ref, Name: rubric.Name, Rubric: rubric.Hash(), Reviewer: who,
 		At: time.Now().Truncate(time.Millisecond), Channel: channel, Message: message, ThreadTS: thread,
+		Recorded: rubric.Record(review.Answer{}),
 	}
 }
 

@@ -26,7 +26,7 @@ func (b *Bot) tryAgain(ctx context.Context, c slackui.Click) error {
 		if v.Delivery != review.Failed {
 			continue
 		}
-		key := review.Judgement{Ref: c.Ref, OnTrace: v.OnTrace, Name: v.Name, Reviewer: review.Reviewer{Team: b.identity.Team, ID: v.Reviewer}}.Key()
+		key := b.keyOf(c.Ref, v, prefixOf(c.Ref.Route))
 		l, ok, err := b.queue.DeadLetter(ctx, key)
 		if err != nil {
 			return notSent(err)

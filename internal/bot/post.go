@@ -103,6 +103,9 @@ func (r *route) post(c queue.Claim) error {
 	if thread.Channel == channel {
 		parent = thread.TS
 	}
+	if s, ok := r.ofStudy(); ok {
+		return r.postCase(ctx, s, c, parent)
+	}
 	trace, err := r.b.phoenix.Trace(ctx, project, c.TraceID, cardText, cardSpans)
 	if err != nil {
 		return r.putBack(ctx, c, review.WaitOf(err), err)
@@ -137,6 +140,15 @@ func (r *route) post(c queue.Claim) error {
 		SpanID: c.SpanID, Channel: channel, State: review.Open, Rubric: rubric.Hash(),
 		Posted: time.Now(), Summary: summaryOf(excerpt), Chosen: r.chosen(c, evidence[span.ID], rubric),
 	}
+	if err := r.sendAndRecord(ctx, c, parent, card, excerpt, rubric); err != nil {
+		return err
+	}
+	r.b.metrics.carded.Observe(time.Since(span.End).Seconds())
+	return nil
+}
+
+// sendAndRecord posts a claimed card and makes it known.
+func (r *route) sendAndRecord(ctx context.Context, c queue.Claim, parent string, card review.Card, excerpt review.Span, rubric review.Rubric) error {
 	posted, err := r.send(ctx, c, parent, card, excerpt, rubric)
 	if err != nil {
 		return r.putBackAfterPost(ctx, c, err)
@@ -149,8 +161,7 @@ func (r *route) post(c queue.Claim) error {
 	fault("post.recorded")
 	r.goesOn("post")
 	r.b.metrics.posted.WithLabelValues(r.Name).Inc()
-	r.b.metrics.carded.Observe(time.Since(span.End).Seconds())
-	r.log.Info("posted", "span", c.SpanID, "trace", c.TraceID, "channel", channel, "ts", posted.TS)
+	r.log.Info("posted", "span", c.SpanID, "trace", c.TraceID, "channel", card.Channel, "ts", posted.TS)
 	return nil
 }
 

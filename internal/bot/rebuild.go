@@ -41,6 +41,9 @@ type Rebuilt struct {
 // It is asked before each claim. Without it a span whose card Redis has
 // forgotten would be posted a second time.
 func (r *route) known(ctx context.Context) error {
+	if _, ok := r.ofStudy(); ok {
+		return r.knownStudy(ctx)
+	}
 	select { // polling and posting of one process ask together at the start
 	case r.knowing <- struct{}{}:
 		defer func() { <-r.knowing }()
@@ -132,26 +135,32 @@ func (r *route) rebuild(ctx context.Context, since time.Time, keep func(context.
 	var n Rebuilt
 	project, rubric, channel := r.now()
 	start := time.Now()
-	var batch []slackui.Found
-	flush := func() error {
-		if err := r.restoreCards(ctx, project, rubric, batch, &n); err != nil {
+	batches := map[string][]slackui.Found{} // the route's own, and those of its studies
+	flush := func(name string) error {
+		about := rubric
+		if name != r.Name {
+			about = ofStudyNamed(name, rubric)
+		}
+		if err := r.restoreCards(ctx, project, name, about, batches[name], &n); err != nil {
 			return err
 		}
-		batch = nil
+		batches[name] = nil
 		return keep(ctx)
 	}
 	err := r.b.slack.Cards(ctx, channel, since, r.b.identity, func(f slackui.Found) error {
-		if f.Route != r.Name {
+		if base, _, _ := strings.Cut(f.Route, studyMark); base != r.Name {
 			return nil
 		}
 		n.Cards++
-		if batch = append(batch, f); len(batch) == rebuildBatch {
-			return flush()
+		if batches[f.Route] = append(batches[f.Route], f); len(batches[f.Route]) == rebuildBatch {
+			return flush(f.Route)
 		}
 		return nil
 	})
-	if err == nil {
-		err = flush()
+	for name := range batches {
+		if err == nil {
+			err = flush(name)
+		}
 	}
 	if err != nil {
 		return n, err
@@ -165,9 +174,10 @@ func (r *route) rebuild(ctx context.Context, since time.Time, keep func(context.
 	return n, nil
 }
 
-// restoreCards brings back those of a batch that Redis does not know.
-func (r *route) restoreCards(ctx context.Context, project string, rubric review.Rubric, batch []slackui.Found, n *Rebuilt) error {
-	batch, err := r.unknown(ctx, batch)
+// restoreCards brings back those of a batch that Redis does not know: of the route
+// itself, or of a study of that name.
+func (r *route) restoreCards(ctx context.Context, project, name string, rubric review.Rubric, batch []slackui.Found, n *Rebuilt) error {
+	batch, err := r.unknown(ctx, name, batch)
 	if err != nil || len(batch) == 0 {
 		return err
 	}
@@ -179,15 +189,29 @@ func (r *route) restoreCards(ctx context.Context, project string, rubric review.
 	if err != nil {
 		return err
 	}
-	chosen, err := r.chosenAgain(ctx, project, rubric, spans)
-	if err != nil {
-		return err
+	var chosen map[string]review.Chosen
+	if rubric.Study == nil {
+		if chosen, err = r.chosenAgain(ctx, project, rubric, spans); err != nil {
+			return err
+		}
 	}
 	for _, f := range batch {
-		votes := r.b.votesOf(held, f.Ref, rubric.Name)
+		votes := r.b.votesOf(held, f.Ref, rubric.Name, prefixOf(name))
+		own := rubric
+		if rubric.Study != nil && len(f.Waiting) > 0 {
+			known := false
+			if own, known, err = r.b.rubrics.get(ctx, f.Rubric); err != nil {
+				return err
+			}
+			if !known {
+				// What its buttons stand for went with Redis: the card asks again.
+				r.log.Error("a card shows an answer that was on its way to Phoenix, and nobody knows any more what it stood for", "ref", f.Ref, "channel", f.Channel, "ts", f.TS)
+				f.Waiting = nil
+			}
+		}
 		var put []review.Judgement
 		reopened := false
-		_, err := r.b.queue.Change(ctx, r.Name, f.TraceID, func(t *review.Thread) (queue.Step, error) {
+		_, err := r.b.queue.Change(ctx, name, f.TraceID, func(t *review.Thread) (queue.Step, error) {
 			put, reopened = nil, false
 			if t.Project == "" {
 				t.Project = r.Project
@@ -206,6 +230,7 @@ func (r *route) restoreCards(ctx context.Context, project string, rubric review.
 					Reviewer: review.Reviewer{Team: r.b.identity.Team, ID: v.Reviewer},
 					Answer:   review.Answer{Label: v.Label, Score: v.Score, Explanation: v.Words}, Withdrawn: v.Withdrawn,
 					At: v.At, Channel: f.Channel, Message: f.TS, ThreadTS: f.ThreadTS}
+				j.Recorded = own.Record(j.Answer)
 				if own := t.Card(f.SpanID).Find(v.Reviewer, rubric.Name, v.OnTrace); own != nil && own.At.After(v.At) {
 					continue // Phoenix has a newer one
 				}
@@ -246,12 +271,12 @@ func (r *route) restoreCards(ctx context.Context, project string, rubric review.
 }
 
 // unknown leaves out the cards that Redis knows.
-func (r *route) unknown(ctx context.Context, batch []slackui.Found) ([]slackui.Found, error) {
+func (r *route) unknown(ctx context.Context, name string, batch []slackui.Found) ([]slackui.Found, error) {
 	ids := make([]string, len(batch))
 	for i, f := range batch {
 		ids[i] = f.TraceID
 	}
-	threads, err := r.b.queue.Threads(ctx, r.Name, ids)
+	threads, err := r.b.queue.Threads(ctx, name, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -266,9 +291,15 @@ func (r *route) unknown(ctx context.Context, batch []slackui.Found) ([]slackui.F
 
 // votesOf is what Phoenix holds of a span, as votes of its card. People of this
 // workspace are their user ids; anybody else judged in Phoenix itself.
-func (b *Bot) votesOf(held []phoenix.Held, ref review.Ref, name string) (out []review.Vote) {
-	own := review.Reviewer{Team: b.identity.Team}.Identifier()
+//
+// What was said in a study stands on the study's card alone: prefix begins its
+// identifiers, and is "" for votes.
+func (b *Bot) votesOf(held []phoenix.Held, ref review.Ref, name, prefix string) (out []review.Vote) {
+	own := prefix + review.Reviewer{Team: b.identity.Team}.Identifier()
 	for _, h := range held {
+		if prefix == "" && review.OfStudy(h.Identifier) || !strings.HasPrefix(h.Identifier, prefix) {
+			continue
+		}
 		if h.OnTrace && h.TraceID != ref.TraceID || !h.OnTrace && h.SpanID != ref.SpanID {
 			continue
 		}
@@ -277,7 +308,7 @@ func (b *Bot) votesOf(held []phoenix.Held, ref review.Ref, name string) (out []r
 		if user, ok := strings.CutPrefix(h.Identifier, own); ok {
 			v.Reviewer = user
 		} else {
-			v.Reviewer = review.InPhoenix + h.Identifier
+			v.Reviewer = review.InPhoenix + strings.TrimPrefix(h.Identifier, prefix)
 		}
 		if !slices.ContainsFunc(out, func(o review.Vote) bool { return o.Reviewer == v.Reviewer && o.OnTrace == v.OnTrace }) {
 			out = append(out, v)

@@ -152,7 +152,7 @@ func (r *route) inPhoenix(ctx context.Context, refs []review.Ref) error {
 				stored++
 			}
 		}
-		d := card.Compare(rubric.Name, onCard(&threads[i], ref.SpanID, r.b.votesOf(held, ref, rubric.Name)))
+		d := card.Compare(rubric.Name, onCard(&threads[i], ref.SpanID, r.b.votesOf(held, ref, rubric.Name, r.prefix())))
 		missing += len(d.Missing)
 		if !d.None() {
 			list = append(list, compared{ref, card.Votes, d})
@@ -223,7 +223,15 @@ func (r *route) follow(ctx context.Context, c compared) error {
 
 // keyOf is the outbox's key of a vote.
 func (r *route) keyOf(ref review.Ref, v review.Vote) string {
-	return review.Judgement{Ref: ref, OnTrace: v.OnTrace, Name: v.Name, Reviewer: review.Reviewer{Team: r.b.identity.Team, ID: v.Reviewer}}.Key()
+	return r.b.keyOf(ref, v, r.prefix())
+}
+
+func (b *Bot) keyOf(ref review.Ref, v review.Vote, prefix string) string {
+	j := review.Judgement{Ref: ref, OnTrace: v.OnTrace, Name: v.Name, Reviewer: review.Reviewer{Team: b.identity.Team, ID: v.Reviewer}}
+	if prefix != "" {
+		j.Recorded = &review.Recorded{Prefix: prefix}
+	}
+	return j.Key()
 }
 
 // resend finds the whole judgement of a vote in the history and sends it again.
@@ -466,7 +474,7 @@ func (r *route) sendMissing(ctx context.Context, batch []queue.Event) (sent int,
 // heldOf finds what Phoenix holds of a judgement.
 func heldOf(held []phoenix.Held, j review.Judgement) (phoenix.Held, bool) {
 	for _, h := range held {
-		if h.Identifier == j.Reviewer.Identifier() && h.OnTrace == j.OnTrace &&
+		if h.Identifier == j.Identifier() && h.OnTrace == j.OnTrace &&
 			(j.OnTrace && h.TraceID == j.TraceID || !j.OnTrace && h.SpanID == j.SpanID) {
 			return h, true
 		}

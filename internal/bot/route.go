@@ -34,6 +34,7 @@ type route struct {
 	settled   map[string]int64
 	knowing   chan struct{} // holds one while it is asked whether the cards are known
 	epoch     string        // of what Redis knows (queue.Epoch.Name); "" before the first look
+	study     *review.Study // nil: it is a route of the configuration
 
 	// Of polling alone.
 	sifted int64 // how many of those that wait for a judge were looked up
@@ -69,7 +70,7 @@ func (r *route) prepare(ctx context.Context) error {
 	if err != nil {
 		return r.waits("prepare", "project "+r.Project, err)
 	}
-	rubric, err := r.b.rubricOf(ctx, r.Route)
+	rubric, err := r.askedOf(ctx)
 	if err != nil {
 		return r.waits("prepare", "rubric "+r.Rubric, err)
 	}
@@ -77,8 +78,10 @@ func (r *route) prepare(ctx context.Context) error {
 	if err != nil {
 		return r.waits("prepare", "channel "+r.Channel, err)
 	}
-	if err := r.b.rubrics.keep(ctx, rubric); err != nil {
-		return r.waits("prepare", "Redis", err)
+	if rubric.Study == nil { // each case of a study has its own
+		if err := r.b.rubrics.keep(ctx, rubric); err != nil {
+			return r.waits("prepare", "Redis", err)
+		}
 	}
 	r.mu.Lock()
 	r.projectID, r.rubric, r.channel, r.checked = id, rubric, ch, time.Now()
@@ -152,6 +155,10 @@ func (r *route) run(ctx context.Context) {
 	steps.Go(func() { r.posting(ctx) })
 	steps.Go(func() { r.expiring(ctx) })
 	steps.Go(func() { r.reconciling(ctx) })
+	if _, ok := r.ofStudy(); ok { // a command chose what it asks about
+		steps.Wait()
+		return
+	}
 
 	r.tick(ctx, false)
 	c := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(cron.DiscardLogger),
@@ -241,6 +248,14 @@ func (r *route) slot() time.Duration {
 		return every.Delay
 	}
 	return time.Second
+}
+
+// askedOf is the rubric that the route asks.
+func (r *route) askedOf(ctx context.Context) (review.Rubric, error) {
+	if s, ok := r.ofStudy(); ok {
+		return review.Rubric{Name: s.About, Question: s.Title, Study: &review.Asked{Prefix: s.Prefix}}, nil
+	}
+	return r.b.rubricOf(ctx, r.Route)
 }
 
 // rubricOf is the rubric of a route: the configuration's, else Phoenix's

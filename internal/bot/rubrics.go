@@ -66,6 +66,9 @@ func (b *Bot) current(routeName string) (review.Rubric, bool) {
 	if rt == nil {
 		return review.Rubric{}, false
 	}
+	if _, ok := rt.ofStudy(); ok {
+		return review.Rubric{}, false // each case asks its own
+	}
 	_, r, _ := rt.now()
 	if r.Name == "" {
 		r = b.set.Rubrics[rt.Rubric]

@@ -187,7 +187,7 @@ func (b *Bot) conditions(ctx context.Context) (parts []condition, ready bool) {
 		}
 		parts = append(parts, c)
 	}
-	for _, r := range b.routes {
+	for _, r := range b.all() {
 		c := condition{Part: "route " + r.Name, State: "ok"}
 		if why := r.waitsFor(); why != "" {
 			c.State, c.Why = "degraded", why

@@ -36,6 +36,14 @@ type wireAnnotation struct {
 // for it.
 const correctionKey = "correction"
 
+// Places in the metadata of an answer of a study: what was tapped, what it is
+// about (a judge, two experiments), and what stood for what.
+const (
+	outcomeKey = "outcome"
+	ofKey      = "of"
+	orderKey   = "order"
+)
+
 // retractedKey marks, in the metadata, an annotation that was taken back on a
 // server that would not delete it.
 const retractedKey = "retracted"
@@ -54,6 +62,16 @@ func (w wireAnnotation) answer() review.Answer {
 	a.Score = w.Result.Score
 	if text, ok := w.Metadata[correctionKey].(string); ok {
 		a.Correction = cleanText(text, maxExplanation).Head
+	}
+	return a
+}
+
+// said is what the reviewer said: in a study, what they tapped, and not what it
+// stands for.
+func (w wireAnnotation) said() review.Answer {
+	a := w.answer()
+	if outcome, ok := w.Metadata[outcomeKey].(string); ok && review.OfStudy(w.Identifier) {
+		a.Label, a.Score = plain(outcome), nil
 	}
 	return a
 }
@@ -231,7 +249,7 @@ func (c *Client) row(ctx context.Context, project string, j review.Judgement) (w
 	t, id := targetOf(j)
 	var found wireAnnotation
 	ok := false
-	who := j.Reviewer.Identifier()
+	who := j.Identifier()
 	q := url.Values{t.query: {id}, "include_annotation_names": {j.Name}, "identifier": {who}}
 	err := c.annotations(ctx, project, t, q, maxExplanation, func(w wireAnnotation) {
 		if t.of(w) == id && w.Name == j.Name && w.Identifier == who {
@@ -248,7 +266,7 @@ func (c *Client) Own(ctx context.Context, project string, j review.Judgement) (r
 	if err != nil || !ok || w.retracted() {
 		return review.Answer{}, false, err
 	}
-	return w.answer(), true, nil
+	return w.said(), true, nil
 }
 
 // Annotation is a judgement as it is written to Phoenix.
@@ -316,13 +334,17 @@ func (c *Client) Annotate(ctx context.Context, as []Annotation) error {
 
 // wire is the annotation as Phoenix takes it.
 func (a Annotation) wire() (writeItem, error) {
-	who := a.Reviewer.Identifier()
+	who := a.Identifier()
+	label, score := a.Label, a.Score
+	if a.Recorded != nil && a.Label != "" {
+		label, score = a.Recorded.Label, a.Recorded.Score
+	}
 	switch {
 	case a.Name == "" || a.Name == "note":
 		return writeItem{}, refused("an annotation cannot be called “"+a.Name+"” in Phoenix", nil)
 	case len(a.Name) > maxKey || len(who) > maxKey:
 		return writeItem{}, refused(fmt.Sprintf("the annotation's name or the reviewer's id is longer than %d bytes", maxKey), nil)
-	case a.Score != nil && (math.IsNaN(*a.Score) || math.IsInf(*a.Score, 0)):
+	case score != nil && (math.IsNaN(*score) || math.IsInf(*score, 0)):
 		return writeItem{}, refused("the score is not a finite number; Phoenix would store none", nil)
 	}
 	item := writeItem{Name: a.Name, Kind: "HUMAN", Identifier: who, Metadata: map[string]any{}}
@@ -332,9 +354,19 @@ func (a Annotation) wire() (writeItem, error) {
 	if a.Correction != "" {
 		item.Metadata[correctionKey], _ = cutRunes(a.Correction, maxExplanation)
 	}
-	item.Result.Label, _ = cutRunes(a.Label, maxLabel)
+	if a.Recorded != nil && a.Label != "" {
+		item.Metadata[outcomeKey], item.Metadata[ofKey] = a.Label, bounded(a.Recorded.Of)
+		if len(a.Recorded.Order) > 0 {
+			order := map[string]any{}
+			for k, v := range a.Recorded.Order {
+				order[k] = v
+			}
+			item.Metadata[orderKey] = bounded(order)
+		}
+	}
+	item.Result.Label, _ = cutRunes(label, maxLabel)
 	item.Result.Explanation, _ = cutRunes(a.Explanation, maxExplanation)
-	item.Result.Score = a.Score
+	item.Result.Score = score
 	if a.OnTrace {
 		item.TraceID = a.TraceID
 	} else {

@@ -16,7 +16,7 @@ type Held struct {
 	SpanID     string // "" for a trace
 	TraceID    string // of a trace; "" for a span
 	OnTrace    bool
-	Identifier string // "slack:<team>:<user>" when it came from here
+	Identifier string // "slack:<team>:<user>" when it came from here, with a study's prefix before it when it was said there
 	review.Answer
 	Clicked time.Time // metadata.clicked_at; zero when it did not come from here
 	Rubric  string    // metadata.rubric; "" when it did not come from here
@@ -41,7 +41,7 @@ func (c *Client) Held(ctx context.Context, project, name string, spans []review.
 			if w.Name != name || !strings.EqualFold(w.Kind, "HUMAN") || w.retracted() {
 				return
 			}
-			h := Held{SpanID: w.SpanID, TraceID: w.TraceID, OnTrace: onTrace, Identifier: w.Identifier, Answer: w.answer()}
+			h := Held{SpanID: w.SpanID, TraceID: w.TraceID, OnTrace: onTrace, Identifier: w.Identifier, Answer: w.said()}
 			if s, ok := w.Metadata["clicked_at"].(string); ok {
 				h.Clicked, _ = time.Parse(time.RFC3339Nano, s)
 			}

@@ -36,6 +36,8 @@ type body struct {
 
 	Stream      string  `json:"stream,omitempty"`
 	Probability float64 `json:"selection_probability,omitempty"`
+
+	Recorded *review.Recorded `json:"recorded,omitempty"` // of an answer in a study
 }
 
 func encodeJudgement(j review.Judgement, project string) ([]byte, error) {
@@ -45,6 +47,7 @@ func encodeJudgement(j review.Judgement, project string) ([]byte, error) {
 		Label: j.Label, Score: j.Score, Why: j.Explanation, Correct: j.Correction, Withdrawn: j.Withdrawn, At: millis(j.At),
 		Channel: j.Channel, Message: j.Message, Thread: j.ThreadTS,
 		Stream: string(j.Chosen.Stream), Probability: j.Chosen.Probability,
+		Recorded: j.Recorded,
 	})
 	if err != nil { // a score that is no number; the form refuses those
 		return nil, &review.Error{Kind: review.Invalid, Text: "this judgement cannot be stored", Err: err}
@@ -62,7 +65,8 @@ func decodeJudgement(b []byte) (j review.Judgement, project string, err error) {
 		Reviewer: review.Reviewer{Team: s.Team, ID: s.User, Name: s.UserName},
 		Answer:   review.Answer{Label: s.Label, Score: s.Score, Explanation: s.Why, Correction: s.Correct}, Withdrawn: s.Withdrawn, At: timeOf(s.At),
 		Channel: s.Channel, Message: s.Message, ThreadTS: s.Thread,
-		Chosen: review.Chosen{Stream: review.Stream(s.Stream), Probability: s.Probability},
+		Chosen:   review.Chosen{Stream: review.Stream(s.Stream), Probability: s.Probability},
+		Recorded: s.Recorded,
 	}, s.Project, nil
 }
 
@@ -143,6 +147,11 @@ func shorten(s review.Span, n int) review.Span {
 		calls[i] = c
 	}
 	s.ToolCalls = calls
+	exhibits := make([]review.Exhibit, len(s.Exhibits))
+	for i, e := range s.Exhibits {
+		exhibits[i] = review.Exhibit{Title: e.Title, Text: e.Text.Cut(n)}
+	}
+	s.Exhibits = exhibits
 	return s
 }
 

@@ -148,6 +148,9 @@ func TestKeys_LiveAsLongAsTheListSays(t *testing.T) {
 		if ok, err := q.Telling(ctx, "r", "cafe0123", review.Look{Size: 100}); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
+		if n, _, err := q.Ask(ctx, review.Study{Name: "r.judge", Route: "r"}, []review.Case{caseOf(21)}); err != nil || n != 1 {
+			t.Fatal(n, err)
+		}
 		if _, _, ok, err := q.Building(ctx, "r"); err != nil || !ok {
 			t.Fatal(ok, err)
 		}

@@ -53,6 +53,9 @@ import (
 //	remark     HASH  the same -> ms when it is due after that
 //	drew:<channel>/<ts>  STRING  token of the replica that drew a message last  one minute
 //
+//	studies        HASH  name -> review.Study, JSON                              retention
+//	cases:<study>  HASH  "<trace>:<span>" -> review.Case, JSON, compressed        retention
+//
 //	cursor:<route>:<project>  HASH    mark, low, oldest
 //	slot:<route>              STRING  "number:token" of the last slot      two intervals
 //	rubric:<hash>             STRING  review.Rubric, JSON                  retention
@@ -127,6 +130,9 @@ func (k keys) remark() string    { return string(k) + "remark" }
 func (k keys) drew(channel, ts string) string {
 	return string(k) + "drew:" + channel + "/" + ts
 }
+
+func (k keys) studies() string           { return string(k) + "studies" }
+func (k keys) cases(study string) string { return string(k) + "cases:" + study }
 
 func (k keys) cursor(route, project string) string {
 	return string(k) + "cursor:" + route + ":" + project

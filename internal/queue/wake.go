@@ -10,9 +10,10 @@ import (
 // What Wake tells beside the names of routes, in which there is something to
 // post or room for it. No route is called so.
 const (
-	WakeOutbox = ">outbox" // a judgement waits for Phoenix
-	WakeRedraw = ">redraw" // a card should say something else
-	WakeAll    = ">all"    // anything may have happened
+	WakeOutbox  = ">outbox"  // a judgement waits for Phoenix
+	WakeRedraw  = ">redraw"  // a card should say something else
+	WakeStudies = ">studies" // a command began or ended a study
+	WakeAll     = ">all"     // anything may have happened
 )
 
 // wakeCheck is how often a silent subscription is asked whether it still stands.

@@ -28,6 +28,18 @@ type Judgement struct {
 	Message  string // ts of the card, "1758000000.000200"
 	ThreadTS string // ts of the parent when the card is a reply
 	Chosen   Chosen // how the card's span was chosen
+
+	// Recorded is how the answer is written to Phoenix when it was given in a study;
+	// nil: as it is.
+	Recorded *Recorded
+}
+
+// Identifier is the annotation's, by which Phoenix keeps one per reviewer.
+func (j Judgement) Identifier() string {
+	if j.Recorded != nil {
+		return j.Recorded.Prefix + j.Reviewer.Identifier()
+	}
+	return j.Reviewer.Identifier()
 }
 
 // Target is the id of what was judged: "span:<id>" or "trace:<id>".
@@ -41,7 +53,7 @@ func (j Judgement) Target() string {
 // Key names the judgement in the outbox: target, annotation name, reviewer. A
 // newer judgement of the same key replaces an older one.
 func (j Judgement) Key() string {
-	return j.Target() + "|" + j.Name + "|" + j.Reviewer.Identifier()
+	return j.Target() + "|" + j.Name + "|" + j.Identifier()
 }
 
 // wordsOnCard is how many characters of an explanation a card shows.

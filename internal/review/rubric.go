@@ -17,6 +17,10 @@ import (
 type Label struct {
 	Name  string   `json:"name"`
 	Score *float64 `json:"score,omitempty"`
+	// Stored is the answer that it stands for in a study: what a reviewer taps
+	// ("Judge right", "A") is not what the annotation says ("incorrect", the name of
+	// an experiment). nil: the label itself; an empty one: no label.
+	Stored *Label `json:"stored,omitempty"`
 }
 
 // Range bounds a score; a nil end is open.
@@ -35,6 +39,7 @@ type Rubric struct {
 	Down         *Label  `json:"down,omitempty"`  // 👎; nil exactly when Up is
 	Labels       []Label `json:"labels"`          // all labels in the form's order, Up and Down among them
 	Range        *Range  `json:"range,omitempty"` // nil: the form asks for no score
+	Study        *Asked  `json:"study,omitempty"` // nil: an ordinary question about a span
 }
 
 // MaxExplanation is the longest explanation, and the longest correction, in characters: what Slack lets a
@@ -44,7 +49,7 @@ const MaxExplanation = 3000
 // DefaultRubric is the rubric of that name when neither the configuration nor
 // Phoenix defines one: correct = 1, incorrect = 0, a score from 0 to 1.
 func DefaultRubric(name string) Rubric {
-	up, down := Label{"correct", num(1)}, Label{"incorrect", num(0)}
+	up, down := Label{Name: "correct", Score: num(1)}, Label{Name: "incorrect", Score: num(0)}
 	r := Rubric{
 		Name: name, Question: "Is the answer correct?",
 		Up: &up, Down: &down, Labels: []Label{up, down},

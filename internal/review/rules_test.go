@@ -52,7 +52,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestAnnotationConfigBecomesARubric(t *testing.T) {
-	values := []Label{{"fair", num(.5)}, {"bad", num(0)}, {"good", num(1)}, {"can't tell", nil}}
+	values := []Label{{Name: "fair", Score: num(.5)}, {Name: "bad", Score: num(0)}, {Name: "good", Score: num(1)}, {Name: "can't tell"}}
 	for _, c := range []struct {
 		name     string
 		cfg      AnnotationConfig
@@ -65,8 +65,8 @@ func TestAnnotationConfigBecomesARubric(t *testing.T) {
 		{"no direction", AnnotationConfig{Type: Categorical, Direction: "NONE", Values: values}, "", "", "", 4},
 		{"no direction, named by the route", AnnotationConfig{Type: Categorical, Direction: "NONE", Values: values}, "fair", "bad", "fair/bad", 4},
 		{"named wrongly", AnnotationConfig{Type: Categorical, Direction: "NONE", Values: values}, "nice", "bad", "", 4},
-		{"equal scores", AnnotationConfig{Type: Categorical, Direction: Maximize, Values: []Label{{"a", num(1)}, {"b", num(1)}}}, "", "", "", 2},
-		{"no scores", AnnotationConfig{Type: Categorical, Direction: Maximize, Values: []Label{{"a", nil}, {"b", nil}}}, "", "", "", 2},
+		{"equal scores", AnnotationConfig{Type: Categorical, Direction: Maximize, Values: []Label{{Name: "a", Score: num(1)}, {Name: "b", Score: num(1)}}}, "", "", "", 2},
+		{"no scores", AnnotationConfig{Type: Categorical, Direction: Maximize, Values: []Label{{Name: "a"}, {Name: "b"}}}, "", "", "", 2},
 		{"continuous", AnnotationConfig{Type: Continuous, Direction: Maximize, Low: num(0), High: num(10)}, "", "", "", 0},
 		{"freeform", AnnotationConfig{Type: Freeform}, "", "", "", 0},
 	} {
@@ -97,7 +97,7 @@ func TestHashFollowsTheMeaningNotTheInstructions(t *testing.T) {
 	}
 	b.Question = "Is it wrong?"
 	c := a
-	c.Up = &Label{"correct", num(.9)}
+	c.Up = &Label{Name: "correct", Score: num(.9)}
 	if a.Hash() == b.Hash() || a.Hash() == c.Hash() {
 		t.Error("another question or score has the same hash")
 	}

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -104,6 +105,8 @@ type Span struct {
 	Documents []Document `json:"d,omitempty"`
 	ToolCalls []ToolCall `json:"tc,omitempty"` // a tool span's own call
 	Exception Text       `json:"ex,omitzero"`  // "type: message" of the first exception event
+
+	Exhibits []Exhibit `json:"b,omitempty"` // what a study shows beside it
 }
 
 // Latency is how long the span took; 0 when its end is not recorded.
@@ -140,6 +143,10 @@ func (s Span) Excerpt() Span {
 	s.Model, _ = CutWords(s.Model, excerptName)
 	s.Exception = s.Exception.Cut(excerptName)
 	s.Input, s.Output = s.Input.Cut(excerptText), s.Output.Cut(excerptText)
+	s.Exhibits = slices.Clone(s.Exhibits)
+	for i := range s.Exhibits {
+		s.Exhibits[i].Text = s.Exhibits[i].Text.Cut(excerptText)
+	}
 	asked, answered := s.Question(), s.Answer()
 	s.Asked, s.Answered = nil, nil
 	if asked != nil {

@@ -38,7 +38,9 @@ type CardView struct {
 	Names   map[string]string // by user id; an unknown one is shown as the id
 	Phoenix string            // base URL of links, without trailing slash; "" = no links
 	Notice  string            // one line for reviewers
-	Now     time.Time
+	// Revealed: a blind study is over, and a card that was answered says what was what.
+	Revealed bool
+	Now      time.Time
 }
 
 // DrawCard draws a card by its state: an open one in full, all others in two
@@ -54,7 +56,7 @@ func (v CardView) open() Message {
 	span := v.spanOrSummary()
 	blocks := []slack.Block{
 		slack.NewRichTextBlock(CardBlockID(v.Ref), section(textOf(line(v.question(), 300), bold))),
-		note(facts(span, v.Project, v.Phoenix)),
+		note(v.facts(span)),
 		slack.NewActionBlock(blockJudge, v.buttons()...),
 	}
 	blocks = append(blocks, v.lines()...)
@@ -63,6 +65,16 @@ func (v CardView) open() Message {
 	blocks = slices.Insert(blocks, 2, slack.Block(slack.NewRichTextBlock(blockIO, shown...)))
 	return Message{Text: v.sentence(span), Blocks: blocks}
 }
+
+// facts are the span's; of a blind study none that would tell.
+func (v CardView) facts(s review.Span) string {
+	if v.blind() {
+		return "side by side · which is which is told when all are answered"
+	}
+	return facts(s, v.Project, v.Phoenix)
+}
+
+func (v CardView) blind() bool { return v.Rubric.Study != nil && v.Rubric.Study.Blind }
 
 // DrawMinimalCard is the card for when Slack refuses the full one: question,
 // link and buttons, none of the span's text.
@@ -121,6 +133,12 @@ func (v CardView) buttons() []slack.BlockElement {
 	if v.Rubric.Up != nil && v.Rubric.Down != nil {
 		out = append(out, v.button(Up, "👍 "+v.Rubric.Up.Name), v.button(Down, "👎 "+v.Rubric.Down.Name))
 	}
+	if v.Rubric.Study != nil {
+		for i, l := range v.Rubric.Labels[:min(ChooseMost, len(v.Rubric.Labels))] {
+			out = append(out, v.button(Choose(i), l.Name))
+		}
+		return append(out, v.button(Annotate, "With a reason…"), v.overflow(Details, Skip))
+	}
 	if v.Rubric.Name != "" {
 		out = append(out, v.button(Annotate, "Annotate…"))
 	}
@@ -139,7 +157,7 @@ func (v CardView) overflow(actions ...Action) *slack.OverflowBlockElement {
 			options = append(options, option(names[a], encodeValue(v.Ref, v.hash(), string(a))))
 		}
 	}
-	if link := spanLink(v.Phoenix, v.Ref.SpanID); link != "" {
+	if link := spanLink(v.Phoenix, v.Ref.SpanID); link != "" && !v.blind() {
 		o := option("Open in Phoenix", encodeValue(v.Ref, v.hash(), actionOpen))
 		o.URL = link
 		options = append(options, o)
@@ -179,12 +197,31 @@ func (v CardView) closed() Message {
 	}
 	blocks := append([]slack.Block{b}, v.lines()...)
 	text := said + "."
+	if what := v.revealed(); what != "" {
+		blocks = append(blocks, note(what))
+		text += " " + what
+	}
 	if sum := line(v.Card.Summary, 300); sum != "" {
 		blocks = append(blocks, plainNote(sum))
 		text += " " + escape(sum)
 	}
 	v.keep(blocks)
 	return Message{Text: bounded(text, textBudget), Blocks: blocks}
+}
+
+// revealed says what stood for what; "" while that is not told, or nothing was
+// hidden.
+func (v CardView) revealed() string {
+	if !v.Revealed || !v.blind() || v.Card.State != review.Judged {
+		return ""
+	}
+	var parts []string
+	for _, l := range v.Rubric.Labels[:min(2, len(v.Rubric.Labels))] {
+		if l.Stored != nil {
+			parts = append(parts, l.Name+" was *"+inLabel(l.Stored.Name, 70)+"*")
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // verdicts is who judged what: "👍 *correct* · Ana Silva — “nonsense words”".
@@ -257,6 +294,8 @@ func (v CardView) label(o review.Vote) string {
 	}
 	if sign := v.Rubric.Sign(o.Label); sign != "" {
 		t = sign + " " + t
+	} else if v.Rubric.Study != nil {
+		t = "⚖️ " + t
 	} else {
 		t = "📝 " + t
 	}

@@ -31,6 +31,7 @@ type StatusRoute struct {
 	Schedule string
 	MaxOpen  int
 	Polled   time.Time // when it last looked at Phoenix with success
+	Study    string    // what a command asks the reviewers; "" for a route of the configuration
 }
 
 // DrawStatus draws the answer to /spanbot status. No content of a span is in it.
@@ -76,6 +77,9 @@ func (r StatusRoute) text() string {
 	limit := ""
 	if r.MaxOpen > 0 {
 		limit = fmt.Sprintf(" (at most %s at a time)", thousands(r.MaxOpen))
+	}
+	if r.Study != "" {
+		return "• *" + inLabel(r.Name, 60) + "*  " + r.line() + limit + "\n   asks " + inLabel(r.Study, 200)
 	}
 	polled := "has not looked at Phoenix yet"
 	if !r.Polled.IsZero() {

@@ -58,6 +58,9 @@ func partsOf(s review.Span) []part {
 		}
 		out = append(out, part{title: "Error", text: t})
 	}
+	for _, e := range s.Exhibits {
+		out = append(out, part{title: e.Title, text: e.Text})
+	}
 	if len(out) == 0 {
 		out = append(out, part{title: "Input and output", text: review.Text{Head: "(nothing was recorded)"}})
 	}

@@ -47,6 +47,9 @@ type piece struct {
 // DrawDetails draws one page of a span's whole text: system prompt and earlier
 // turns, input and output, documents, calls, the error, and the trace.
 func DrawDetails(v DetailsView) slack.ModalViewRequest {
+	if v.Rubric.Study != nil && v.Rubric.Study.Blind {
+		v.Phoenix = "" // what stands there would tell which is which
+	}
 	pages, left := v.pages()
 	page := min(max(v.Page, 0), len(pages)-1)
 	var blocks []slack.Block
@@ -251,6 +254,9 @@ func (v DetailsView) pieces() []piece {
 	messages(s.Answered, "assistant")
 	if len(s.Answered) == 0 {
 		add("Output", s.Output)
+	}
+	for _, e := range s.Exhibits {
+		add(line(e.Title, 140), e.Text)
 	}
 	if s.Failed() {
 		title := "Error"

@@ -48,7 +48,11 @@ func DrawForm(v FormView) slack.ModalViewRequest {
 	fix.InitialValue, _ = review.CutWords(clean(own.Correction), review.MaxExplanation)
 	right := slack.NewInputBlock(blockFix, plain("Correction"), plain("Becomes part of the dataset, beside what the model said."), fix)
 	right.Optional = true
-	blocks = append(blocks, b, right, v.target(own))
+	if v.Rubric.Study != nil {
+		blocks = append(blocks, b) // it is about the case, and corrects nothing
+	} else {
+		blocks = append(blocks, b, right, v.target(own))
+	}
 	if v.Own != nil {
 		kind := []string{}
 		if own.OnTrace {

@@ -1,0 +1,318 @@
+package bot
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/recorded"
+	"github.com/spanbot/spanbot/internal/sandbox/slackd"
+)
+
+// button finds the newest button on the card of a route's span whose text begins so.
+func (b *bubble) button(route, span, text string) (ts string, a slackd.Action) {
+	b.t.Helper()
+	for _, channel := range b.channels() {
+		for _, m := range b.slack.Messages(channel) {
+			for _, block := range blocksOf(m) {
+				elements, _ := block["elements"].([]any)
+				for _, e := range elements {
+					e, _ := e.(map[string]any)
+					value, _ := e["value"].(string)
+					words, _ := e["text"].(map[string]any)
+					if f := strings.Split(value, ":"); len(f) < 5 || f[1] != route || f[3] != span {
+						continue
+					}
+					if said, _ := words["text"].(string); strings.HasPrefix(said, text) {
+						ts, a = m["ts"].(string), slackd.Action{BlockID: block["block_id"].(string), ActionID: e["action_id"].(string)}
+					}
+				}
+			}
+		}
+	}
+	return ts, a
+}
+
+// answer taps that button and returns what the person was told; "" when it was taken.
+func (b *bubble) answer(who slackd.Person, route string, n int, text string) string {
+	b.t.Helper()
+	ts, a := b.button(route, spanID(n), text)
+	if ts == "" {
+		b.t.Fatalf("no card of %s for span %d has a button %s", route, n, text)
+	}
+	before := len(b.slack.Ephemerals(who.ID))
+	if err := b.slack.Click(who.ID, b.channels()[0], ts, a); err != nil {
+		b.t.Fatal(err)
+	}
+	time.Sleep(5 * time.Second)
+	if list := b.slack.Ephemerals(who.ID); len(list) > before {
+		text, _ := list[len(list)-1]["text"].(string)
+		return text
+	}
+	return ""
+}
+
+// shown is all that the messages with buttons or menus of a route's span say.
+func (b *bubble) shown(route string, n int) string {
+	var out []string
+	for _, m := range b.slack.Messages(b.channels()[0]) {
+		raw, err := json.Marshal(m)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if strings.Contains(string(raw), `"card:`+route+":"+spanID(n)+`"`) {
+			out = append(out, string(raw))
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+// stored is what Phoenix holds of a span under a name: "identifier=label" and the
+// outcome.
+func (b *bubble) stored(n int, name string) map[string]string {
+	out := map[string]string{}
+	for _, a := range b.px.Annotations(spanID(n)) {
+		if a["name"] != name || a["annotator_kind"] != "HUMAN" {
+			continue
+		}
+		meta, _ := a["metadata"].(map[string]any)
+		result, _ := a["result"].(map[string]any)
+		label := fmt.Sprint(result["label"])
+		if o, ok := meta["outcome"]; ok {
+			label += " (" + fmt.Sprint(o) + ")"
+		}
+		if o, ok := meta["order"]; ok {
+			label += " " + fmt.Sprint(o)
+		}
+		out[a["identifier"].(string)] = label
+	}
+	return out
+}
+
+func disagreement(n int) review.Case {
+	return review.Case{TraceID: fmt.Sprintf("%032x", n+1), SpanID: spanID(n),
+		Rubric:   review.Adjudication(review.DefaultRubric("correctness"), "correct", "incorrect", "judge:correctness:0123456789ab"),
+		Exhibits: []review.Exhibit{{Title: "People", Text: review.Text{Head: "1 × correct"}}, {Title: "The judge (unvalidated)", Text: review.Text{Head: "It names no source."}}}}
+}
+
+func adjudicationStudy(r review.Route) review.Study {
+	return review.Study{Name: AdjudicationOf(r.Name), Route: r.Name, Project: r.Project, About: "correctness", Prefix: review.AdjudicatedPrefix, Title: "who is right", Created: time.Now()}
+}
+
+func same(t *testing.T, what string, got, want map[string]string) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: Phoenix holds %v, want %v", what, got, want)
+	}
+}
+
+// Where a judge and people differ somebody decides, under an identifier of its
+// own; the votes stay, and the cards of the route do not take it for one.
+func TestBubble_AnAdjudicationIsNoVote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubbleRoute()
+		r.Since = 24 * time.Hour
+		b := quiet(t, r)
+		defer b.end()
+		b.ingest(0, 2)
+		b.start()
+		time.Sleep(time.Minute)
+		ana, ben := b.people[0], b.people[1]
+		for n := range 3 {
+			if said := b.answer(ana, r.Name, n, "👍"); said != "" {
+				t.Fatal(said)
+			}
+		}
+		ordinary := b.shown(r.Name, 0)
+		set := b.settings(b.network.Dial)
+		n, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)})
+		if err != nil || n != 2 {
+			t.Fatal(n, err)
+		}
+		time.Sleep(time.Minute)
+		name := AdjudicationOf(r.Name)
+		for _, want := range []string{"Who is right?", "People say “correct”, the judge says “incorrect”.", "1 × correct", "The judge (unvalidated)", "It names no source."} {
+			if !strings.Contains(b.shown(name, 0), want) {
+				t.Errorf("the card does not say %q: %s", want, b.shown(name, 0))
+			}
+		}
+		who := func(p slackd.Person) string { return review.Reviewer{Team: b.slack.Team(), ID: p.ID}.Identifier() }
+		for _, a := range []struct {
+			who  slackd.Person
+			n    int
+			text string
+		}{{ben, 0, review.JudgeRight}, {ana, 1, review.HumanRight}, {ben, 1, review.RubricUnclear}} {
+			if a.n == 1 && a.who == ben {
+				break // a card that was answered has its buttons behind the form
+			}
+			if said := b.answer(a.who, name, a.n, a.text); said != "" {
+				t.Fatal(said)
+			}
+		}
+		time.Sleep(time.Minute)
+		same(t, "span 0", b.stored(0, "correctness"), map[string]string{who(ana): "correct", "adjudicated:" + who(ben): "incorrect (Judge right)"})
+		same(t, "span 1", b.stored(1, "correctness"), map[string]string{who(ana): "correct", "adjudicated:" + who(ana): "correct (Human right)"})
+		same(t, "span 2", b.stored(2, "correctness"), map[string]string{who(ana): "correct"})
+		if now := b.shown(name, 0); !strings.Contains(now, "⚖️ *Judge right*") || !strings.Contains(now, "Ben ") {
+			t.Errorf("the card says %s", now)
+		}
+		// Several looks at Phoenix later the route's own card still shows its one vote.
+		time.Sleep(10 * time.Minute)
+		if now := b.shown(r.Name, 0); now != ordinary {
+			t.Errorf("the route's card says %s, and said %s", now, ordinary)
+		}
+		if n, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}); err != nil || n != 0 {
+			t.Errorf("asked again, %d are new, %v", n, err)
+		}
+
+		// What was deleted in Phoenix by hand is asked again on the card.
+		if !b.px.DeleteAnnotation(spanID(0), "adjudicated:"+who(ben)) {
+			t.Fatal("the annotation is not there")
+		}
+		time.Sleep(30 * time.Minute)
+		if ts, _ := b.button(name, spanID(0), review.JudgeRight); ts == "" {
+			t.Errorf("the card does not ask again: %s", b.shown(name, 0))
+		}
+	})
+}
+
+// Redis may lose everything: no card comes twice, a tap on a question that nobody
+// knows any more is refused with a word, and asking again makes it known.
+func TestBubble_AStudyOutlivesALostRedis(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubbleRoute()
+		r.Since = 24 * time.Hour
+		b := quiet(t, r)
+		defer b.end()
+		b.ingest(0, 1)
+		b.start()
+		time.Sleep(time.Minute)
+		set := b.settings(b.network.Dial)
+		cases := []review.Case{disagreement(0), disagreement(1)}
+		if _, err := Ask(t.Context(), set, adjudicationStudy(r), cases); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		name := AdjudicationOf(r.Name)
+		if said := b.answer(b.people[0], name, 0, review.Ambiguous); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		count := func() (n int) {
+			for _, m := range b.slack.Messages(b.channels()[0]) {
+				raw, _ := json.Marshal(m)
+				n += strings.Count(string(raw), `"card:`+name+":")
+			}
+			return n
+		}
+		before := count()
+		b.redis.FlushAll()
+		for _, bot := range b.bots {
+			_ = bot.end()
+		}
+		b.start()
+		time.Sleep(2 * time.Minute)
+		if said := b.answer(b.people[1], name, 1, review.HumanRight); !strings.Contains(said, "Not saved") {
+			t.Errorf("a tap on a question that nobody knows was answered with %q", said)
+		}
+		if n, err := Ask(t.Context(), set, adjudicationStudy(r), cases); err != nil || n != 0 {
+			t.Errorf("asked again, %d are new, %v", n, err)
+		}
+		time.Sleep(2 * time.Minute)
+		if said := b.answer(b.people[1], name, 1, review.HumanRight); said != "" {
+			t.Errorf("after it was asked again: %q", said)
+		}
+		time.Sleep(time.Minute)
+		if now := count(); now != before || before != 2 {
+			t.Errorf("%d cards, and then %d; want 2", before, now)
+		}
+		who := func(p slackd.Person) string { return review.Reviewer{Team: b.slack.Team(), ID: p.ID}.Identifier() }
+		same(t, "span 0", b.stored(0, "correctness"), map[string]string{"adjudicated:" + who(b.people[0]): "<nil> (Ambiguous)"})
+		same(t, "span 1", b.stored(1, "correctness"), map[string]string{"adjudicated:" + who(b.people[1]): "correct (Human right)"})
+		if now := b.shown(name, 0); !strings.Contains(now, "⚖️ *Ambiguous*") {
+			t.Errorf("the answered card says %s", now)
+		}
+	})
+}
+
+// Nothing on a blind card tells which answer is whose, until the study is over.
+func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubbleRoute()
+		r.Since = 24 * time.Hour
+		b := quiet(t, r)
+		b.change = func(s *Settings) { s.PhoenixPublic = "https://phoenix.example" }
+		defer b.end()
+		b.ingest(0, 1)
+		b.start()
+		time.Sleep(time.Minute)
+		name := SideBySideOf(r.Name, "1a2b3c")
+		pair := func(n int, a, z string) review.Case {
+			question := review.Text{Head: "What rhymes with blue?"}
+			return review.Case{TraceID: fmt.Sprintf("%032x", n+1), SpanID: spanID(n), Rubric: review.SideBySide(SideBySidePrefix("1a2b3c"), "RXh0MQ== RXh0Mg==", a, z), Blind: &question,
+				Exhibits: []review.Exhibit{{Title: "A", Text: review.Text{Head: "shoe"}}, {Title: "B", Text: review.Text{Head: "green"}}}}
+		}
+		s := review.Study{Name: name, Route: r.Name, Project: r.Project, About: review.Preference, Prefix: SideBySidePrefix("1a2b3c"), Title: "which is better", Created: time.Now()}
+		set := b.settings(b.network.Dial)
+		if n, err := Ask(t.Context(), set, s, []review.Case{pair(0, "baseline", "improved"), pair(1, "improved", "baseline")}); err != nil || n != 2 {
+			t.Fatal(n, err)
+		}
+		time.Sleep(time.Minute)
+		tells := func(n int) (found []string) {
+			for _, word := range []string{"baseline", "improved", "RXh0", "phoenix.example", "question 0", "question 1"} {
+				if strings.Contains(b.shown(name, n), word) {
+					found = append(found, word)
+				}
+			}
+			return found
+		}
+		for n := range 2 {
+			if got := tells(n); got != nil || !strings.Contains(b.shown(name, n), "What rhymes with blue?") {
+				t.Errorf("card %d tells %q: %s", n, got, b.shown(name, n))
+			}
+		}
+		ana := b.people[0]
+		for n, text := range []string{"A", "Both bad"} {
+			if said := b.answer(ana, name, n, text); said != "" {
+				t.Fatal(said)
+			}
+		}
+		time.Sleep(time.Minute)
+		for n := range 2 {
+			if got := tells(n); got != nil {
+				t.Errorf("card %d, answered, tells %q: %s", n, got, b.shown(name, n))
+			}
+		}
+		id := "ab:1a2b3c:" + review.Reviewer{Team: b.slack.Team(), ID: ana.ID}.Identifier()
+		same(t, "span 0", b.stored(0, "preference"), map[string]string{id: "baseline (A) map[A:baseline B:improved]"})
+		same(t, "span 1", b.stored(1, "preference"), map[string]string{id: "both bad (Both bad) map[A:improved B:baseline]"})
+		state, ok, err := LookAt(t.Context(), set, name)
+		if err != nil || !ok || state.Cases != 2 || state.Waiting+state.Open != 0 {
+			t.Errorf("state %+v, %v, %v", state, ok, err)
+		}
+		if err := Reveal(t.Context(), set, name); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if now := b.shown(name, 0); !strings.Contains(now, "A was *baseline*, B was *improved*") {
+			t.Errorf("the card says %s", now)
+		}
+	})
+}
+
+func TestAsk_RefusesARouteThatIsNotThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubbleRoute()
+		b := quiet(t, r)
+		defer b.end()
+		for _, s := range []review.Study{{Name: "x.judge", Route: "x", Project: recorded.Project}, {Name: r.Name + ".judge", Route: r.Name, Project: "another"}} {
+			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, nil); review.KindOf(err) != review.Invalid {
+				t.Errorf("%+v: %v", s, err)
+			}
+		}
+	})
+}
