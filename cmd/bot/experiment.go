@@ -7,7 +7,9 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
+	"github.com/spanbot/spanbot/internal/bot"
 	"github.com/spanbot/spanbot/internal/evals"
 	"github.com/spanbot/spanbot/internal/phoenix"
 	"github.com/spanbot/spanbot/internal/review"
@@ -130,12 +132,17 @@ type experimentCompareCmd struct {
 	Data   string `name:"dataset" help:"Dataset, to find experiments by name; of several of one name the newest counts." placeholder:"NAME"`
 	Judge  string `help:"The judge's file, to correct rates by its known errors." placeholder:"FILE"`
 	Post   string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
+	Cards  string `help:"Put pairs of answers before the reviewers of this route, blind and side by side: which is better?" placeholder:"ROUTE"`
+	Most   int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
+	Reveal bool   `help:"Tell what people prefer, and on the cards which answer was whose, before all cards are answered."`
 	JSON   bool   `help:"Print JSON."`
 }
 
 // Help is shown below the flags.
 func (experimentCompareCmd) Help() string {
-	return "Pass rates with Wilson's interval, examples fixed and broken, the difference with Newcombe's interval, exact McNemar. Refused, with the reason, where a difference would mean nothing: another dataset, version, judge, splits or number of repetitions. " +
+	return "With --cards a running bot asks the reviewers which of two answers is better, without saying whose they are; which stands first is drawn for each example, and stored with the answer. " +
+		"Once all cards are answered, comparing again tells what people prefer (sign test), and whether they went by the place. " +
+		"Pass rates with Wilson's interval, examples fixed and broken, the difference with Newcombe's interval, exact McNemar. Refused, with the reason, where a difference would mean nothing: another dataset, version, judge, splits or number of repetitions. " +
 		"Exit code 0; 1: Phoenix does not answer; 2: they cannot be compared."
 }
 
@@ -187,6 +194,10 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if j != nil && c.Judge != j.Identifier() {
 		return usage("the experiments were judged by %s, and %s is %s: its errors are not theirs", c.Judge, k.Judge, j.Identifier())
 	}
+	told, err := k.preferred(a, w, &c)
+	if err != nil {
+		return err
+	}
 	if k.JSON {
 		err = a.printJSON(c)
 	} else {
@@ -195,7 +206,76 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return k.tell(a, w, c)
+	if told != "" {
+		fmt.Fprintln(a.errOut, "spanbot: "+told)
+	}
+	if err := k.tell(a, w, c); err != nil {
+		return err
+	}
+	return k.ask(a, w, c)
+}
+
+// preferred adds what people prefer, unless cards wait for an answer: who knows how
+// it stands is not blind any more. told is what to say about it.
+func (k experimentCompareCmd) preferred(a *app, w *loopWork, c *evals.Comparison) (told string, err error) {
+	if k.Cards != "" {
+		return "", nil
+	}
+	p, err := evals.Preferred(a.ctx, w.px, *c, bot.SideBySidePrefix(c.Pair()))
+	if err != nil || p.Votes == 0 {
+		return "", err
+	}
+	states, err := a.studies(*c)
+	if err != nil {
+		if !k.Reveal {
+			return fmt.Sprintf("people answered %s side by side; whether all are answered the bot's Redis knows, which cannot be asked (%v). --reveal tells the result all the same", several(p.Examples, "example"), err), nil
+		}
+		c.Preferences = &p
+		return "", nil
+	}
+	open, asked := 0, 0
+	for _, s := range states {
+		open, asked = open+s.Waiting+s.Open, asked+s.Cases
+	}
+	if open > 0 && !k.Reveal {
+		return fmt.Sprintf("%d of %s side by side wait for an answer; what people prefer is told when all have one, or with --reveal", open, several(asked, "example")), nil
+	}
+	c.Preferences = &p
+	for _, s := range states {
+		if s.Revealed {
+			continue
+		}
+		if err := a.reveal(s.Name); err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// ask puts pairs of answers before the reviewers.
+func (k experimentCompareCmd) ask(a *app, w *loopWork, c evals.Comparison) error {
+	if k.Cards == "" {
+		return nil
+	}
+	pair := c.Pair()
+	cases, project, left, err := evals.SideBySide(a.ctx, w.px, c, bot.SideBySidePrefix(pair), k.Most)
+	if err != nil {
+		return err
+	}
+	if len(cases) == 0 {
+		return usage("there is nothing to put side by side: %s", left)
+	}
+	s := review.Study{Name: bot.SideBySideOf(k.Cards, pair), Route: k.Cards, Project: project, About: review.Preference, Prefix: bot.SideBySidePrefix(pair),
+		Title: "which of two answers is better", Created: time.Now().UTC()}
+	n, err := a.ask(s, cases)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.errOut, "spanbot: %s asked side by side on cards in route %s, %d of them new; compare again when they are answered\n", several(len(cases), "example"), k.Cards, n)
+	if text := left.String(); text != "" {
+		fmt.Fprintf(a.errOut, "spanbot: not asked: %s\n", text)
+	}
+	return nil
 }
 
 func names(list []phoenix.Experiment) string {
@@ -222,6 +302,9 @@ func printComparison(a *app, w *loopWork, c evals.Comparison, show int) {
 		fmt.Fprintf(a.out, ", McNemar p = %.3g", *c.McNemar)
 	}
 	fmt.Fprintln(a.out)
+	for _, line := range preferenceLines(c) {
+		fmt.Fprintln(a.out, line)
+	}
 	for _, warning := range c.Warnings {
 		fmt.Fprintf(a.out, "! %s\n", warning)
 	}
@@ -293,6 +376,7 @@ func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison) erro
 	if c.After.Corrected.Defined() {
 		r.Lines = append(r.Lines, "corrected for the judge's errors: before "+c.Before.Corrected.Percent()+", after "+c.After.Corrected.Percent())
 	}
+	r.Lines = append(r.Lines, preferenceLines(c)...)
 	for i, ch := range c.BrokenList {
 		if i == 3 {
 			r.Lines = append(r.Lines, fmt.Sprintf("… and %d more broken", len(c.BrokenList)-i))

@@ -11,9 +11,12 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
+	"github.com/spanbot/spanbot/internal/bot"
 	"github.com/spanbot/spanbot/internal/evals"
 	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
 	"github.com/spanbot/spanbot/internal/slackui"
 	"github.com/spanbot/spanbot/internal/stats"
 )
@@ -278,6 +281,8 @@ type judgeAlignCmd struct {
 	Require  string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
 	Mark     bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
 	Post     string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
+	Cards    string `help:"Put the disagreements before the reviewers of this route, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
+	Most     int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
 	Show     int    `default:"5" help:"Disagreements to print." placeholder:"N"`
 	JSON     bool   `help:"Print JSON."`
 }
@@ -286,6 +291,7 @@ type judgeAlignCmd struct {
 func (judgeAlignCmd) Help() string {
 	return "Compares the judge's verdicts with the labels of people, from --dataset (the dev split unless --split says otherwise) or from the annotated spans of --project. Spans in the judge's prompt are left out. " +
 		"Prints the confusion matrix, agreement, per-class figures, each with n and a 95 % interval, and the standing: VALIDATED, DIRECTIONAL or NOT USABLE, with the gates that failed. " +
+		"With --cards a running bot asks the reviewers about the disagreements; what they decide counts before all votes, in the next dataset (spanbot dataset), the next judge's examples and the next alignment. What was asked or decided before is not asked again. " +
 		"Exit code 0; 1: the standing is below --require, or Phoenix does not answer; 2: nothing to compare, or a label that the judge does not have."
 }
 
@@ -303,7 +309,7 @@ func (k judgeAlignCmd) Run(a *app) error {
 		return err
 	}
 	defer w.close()
-	al, _, err := k.align(a, w, j)
+	al, items, err := k.align(a, w, j)
 	if err != nil {
 		return err
 	}
@@ -323,7 +329,40 @@ func (k judgeAlignCmd) Run(a *app) error {
 	if err := k.tell(a, w, j, al); err != nil {
 		return err
 	}
+	if err := k.ask(a, w, j, al, items); err != nil {
+		return err
+	}
 	return k.require(a, al)
+}
+
+// ask puts the disagreements before the reviewers.
+func (k judgeAlignCmd) ask(a *app, w *loopWork, j *evals.Judge, al evals.Alignment, items []evals.Labelled) error {
+	if k.Cards == "" {
+		return nil
+	}
+	rubric, err := w.rubric(a.ctx, j.Criterion)
+	if err != nil {
+		return err
+	}
+	cases := evals.Adjudicate(j, rubric, al, items)
+	if len(cases) == 0 {
+		fmt.Fprintln(a.errOut, "spanbot: nothing to ask: people and judge agree, or somebody decided already")
+		return nil
+	}
+	left := max(0, len(cases)-k.Most)
+	cases = cases[:len(cases)-left]
+	s := review.Study{Name: bot.AdjudicationOf(k.Cards), Route: k.Cards, Project: w.name, About: rubric.Name, Prefix: review.AdjudicatedPrefix,
+		Title: "who is right, people or " + j.Identifier(), Created: time.Now().UTC()}
+	n, err := a.ask(s, cases)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.errOut, "spanbot: %s asked on cards in route %s, %d of them new", several(len(cases), "disagreement"), k.Cards, n)
+	if left > 0 {
+		fmt.Fprintf(a.errOut, "; %d more are left (--cards-most)", left)
+	}
+	fmt.Fprintln(a.errOut)
+	return nil
 }
 
 func (k judgeAlignCmd) require(a *app, al evals.Alignment) error {

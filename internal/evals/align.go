@@ -320,7 +320,7 @@ func Reviewers(items []Labelled, o stats.AgreementOptions) (stats.Agreement, err
 	var ratings []stats.Rating
 	for _, l := range items {
 		for _, op := range l.Opinions {
-			if strings.HasPrefix(op.Identifier, adjudicatedPrefix) {
+			if strings.HasPrefix(op.Identifier, review.AdjudicatedPrefix) {
 				continue
 			}
 			r := stats.Rating{Unit: l.SpanID, Rater: op.Identifier, Label: op.Label}

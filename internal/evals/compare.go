@@ -55,7 +55,10 @@ type Comparison struct {
 	FixedList  []Change       `json:"fixed_examples"`
 	BrokenList []Change       `json:"broken_examples"`
 	StandIn    bool           `json:"stand_in"`
-	All        []Change       `json:"-"` // every pair with outputs on both sides
+	// Preferences is what people said of the answers side by side; nil: nobody did, or
+	// it is not told yet.
+	Preferences *Preferences `json:"preferences,omitempty"`
+	All         []Change     `json:"-"` // every pair with outputs on both sides
 }
 
 // Significant reports a difference that chance alone would rarely make.

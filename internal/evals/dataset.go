@@ -363,6 +363,13 @@ func FromExamples(examples []phoenix.Example) []Labelled {
 		if s, ok := e.Metadata["score"].(float64); ok {
 			l.Score = &s
 		}
+		if votes, ok := e.Metadata["votes"].(map[string]any); ok {
+			l.Votes = map[string]int{}
+			for label, n := range votes {
+				f, _ := n.(float64)
+				l.Votes[label] = int(f)
+			}
+		}
 		if h := text(e.Metadata, "rubric_hash"); h != "" {
 			l.Rubrics = strings.Fields(h)
 		}

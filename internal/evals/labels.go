@@ -22,9 +22,6 @@ const (
 	Disputed    How = "disputed"    // no label
 )
 
-// Identifiers of annotations that are nobody's own vote.
-const adjudicatedPrefix = "adjudicated:"
-
 // Labelled is a span with what people made of it.
 type Labelled struct {
 	SpanID, TraceID string
@@ -67,18 +64,18 @@ func Resolve(opinions []phoenix.SpanAnnotation) (l Labelled, ok bool) {
 			continue
 		}
 		l.Opinions = append(l.Opinions, o)
-		if hash, _ := o.Metadata["rubric"].(string); !seen[hash] && o.Label != "" {
-			seen[hash] = true
-			l.Rubrics = append(l.Rubrics, hash)
-		}
 		if c, _ := o.Metadata["correction"].(string); c != "" && l.Correction == "" {
 			l.Correction = c
 		}
-		if strings.HasPrefix(o.Identifier, adjudicatedPrefix) {
+		if strings.HasPrefix(o.Identifier, review.AdjudicatedPrefix) {
 			if judge == nil { // the newest
 				judge = &o
 			}
 			continue
+		}
+		if hash, _ := o.Metadata["rubric"].(string); !seen[hash] && o.Label != "" {
+			seen[hash] = true
+			l.Rubrics = append(l.Rubrics, hash)
 		}
 		if o.Label == "" {
 			continue
@@ -93,7 +90,7 @@ func Resolve(opinions []phoenix.SpanAnnotation) (l Labelled, ok bool) {
 			l.How = Disputed
 			return l, true
 		}
-		l.How, l.Label = Adjudicated, judge.Label
+		l.How, l.Label, l.Explanation, l.Score = Adjudicated, judge.Label, strings.TrimSpace(judge.Explanation), judge.Score
 	} else {
 		labels := slices.SortedFunc(maps.Keys(l.Votes), func(a, b string) int {
 			if n := l.Votes[b] - l.Votes[a]; n != 0 {
