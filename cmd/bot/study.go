@@ -16,11 +16,14 @@ func (a *app) ask(s review.Study, cases []review.Case) (int, error) {
 		return 0, err
 	}
 	defer done()
-	n, err := bot.Ask(a.ctx, set, s, cases)
+	asked, err := bot.Ask(a.ctx, set, s, cases)
 	if err != nil {
-		return n, fmt.Errorf("--cards: %w", err)
+		return 0, fmt.Errorf("--cards: %w", err)
 	}
-	return n, nil
+	if asked.Alone {
+		fmt.Fprintf(a.errOut, "spanbot: no bot ever ran for route %s with this workspace, Phoenix (%s) and Redis; the cards come when one does\n", s.Route, set.Phoenix.Endpoint)
+	}
+	return asked.New, nil
 }
 
 // studies are the side by sides of two experiments, in any route.

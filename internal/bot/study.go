@@ -308,26 +308,39 @@ func (r *route) postCase(ctx context.Context, s review.Study, c queue.Claim, par
 	return r.sendAndRecord(ctx, c, parent, card, excerpt, study.Rubric)
 }
 
+// Asking says what became of what a command asks.
+type Asking struct {
+	New int // cases that were not asked before
+	// Alone: no bot ever ran for this route with this Slack workspace, Phoenix and
+	// Redis, so the cards wait until one does.
+	Alone bool
+}
+
 // Ask puts a study before the reviewers of a route: a running bot posts a card for
-// each case, as there is room. What has a card already is left as it is. It
-// returns how many cases are new.
-func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case) (int, error) {
+// each case, as there is room. What has a card already is left as it is.
+func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case) (a Asking, err error) {
 	b, err := connect(ctx, set)
 	if err != nil {
-		return 0, err
+		return a, err
 	}
 	defer b.queue.Close()
 	switch r := b.route(s.Route); {
 	case r == nil:
-		return 0, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("there is no route %s; the routes are %s", s.Route, routeNames(b.routes))}
+		return a, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("there is no route %s; the routes are %s", s.Route, routeNames(b.routes))}
 	case r.Project != s.Project:
-		return 0, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the route %s is for spans of project %s, and these are of project %s; name a route of that project", r.Name, r.Project, s.Project)}
+		return a, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the route %s is for spans of project %s, and these are of project %s; name a route of that project", r.Name, r.Project, s.Project)}
+	}
+	if _, _, ran, err := b.queue.Epoch(ctx, s.Route); err != nil {
+		return a, err
+	} else if !ran {
+		a.Alone = true
 	}
 	added, lost, err := b.queue.Ask(ctx, s, cases)
 	if err != nil {
-		return added, err
+		return a, err
 	}
-	return added, b.redrawCards(ctx, lost)
+	a.New = added
+	return a, b.redrawCards(ctx, lost)
 }
 
 // StudyState says how far a study is.

@@ -129,9 +129,9 @@ func TestBubble_AnAdjudicationIsNoVote(t *testing.T) {
 		}
 		ordinary := b.shown(r.Name, 0)
 		set := b.settings(b.network.Dial)
-		n, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)})
-		if err != nil || n != 2 {
-			t.Fatal(n, err)
+		a, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)})
+		if err != nil || a.New != 2 || a.Alone {
+			t.Fatal(a, err)
 		}
 		time.Sleep(time.Minute)
 		name := AdjudicationOf(r.Name)
@@ -165,8 +165,8 @@ func TestBubble_AnAdjudicationIsNoVote(t *testing.T) {
 		if now := b.shown(r.Name, 0); now != ordinary {
 			t.Errorf("the route's card says %s, and said %s", now, ordinary)
 		}
-		if n, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}); err != nil || n != 0 {
-			t.Errorf("asked again, %d are new, %v", n, err)
+		if a, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}); err != nil || a.New != 0 {
+			t.Errorf("asked again, %d are new, %v", a.New, err)
 		}
 
 		// What was deleted in Phoenix by hand is asked again on the card.
@@ -219,8 +219,8 @@ func TestBubble_AStudyOutlivesALostRedis(t *testing.T) {
 		if said := b.answer(b.people[1], name, 1, review.HumanRight); !strings.Contains(said, "Not saved") {
 			t.Errorf("a tap on a question that nobody knows was answered with %q", said)
 		}
-		if n, err := Ask(t.Context(), set, adjudicationStudy(r), cases); err != nil || n != 0 {
-			t.Errorf("asked again, %d are new, %v", n, err)
+		if a, err := Ask(t.Context(), set, adjudicationStudy(r), cases); err != nil || a.New != 0 {
+			t.Errorf("asked again, %d are new, %v", a.New, err)
 		}
 		time.Sleep(2 * time.Minute)
 		if said := b.answer(b.people[1], name, 1, review.HumanRight); said != "" {
@@ -258,8 +258,8 @@ func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
 		}
 		s := review.Study{Name: name, Route: r.Name, Project: r.Project, About: review.Preference, Prefix: SideBySidePrefix("1a2b3c"), Title: "which is better", Created: time.Now()}
 		set := b.settings(b.network.Dial)
-		if n, err := Ask(t.Context(), set, s, []review.Case{pair(0, "baseline", "improved"), pair(1, "improved", "baseline")}); err != nil || n != 2 {
-			t.Fatal(n, err)
+		if a, err := Ask(t.Context(), set, s, []review.Case{pair(0, "baseline", "improved"), pair(1, "improved", "baseline")}); err != nil || a.New != 2 {
+			t.Fatal(a.New, err)
 		}
 		time.Sleep(time.Minute)
 		tells := func(n int) (found []string) {
@@ -309,6 +309,10 @@ func TestAsk_RefusesARouteThatIsNotThere(t *testing.T) {
 		r := bubbleRoute()
 		b := quiet(t, r)
 		defer b.end()
+		synctest.Wait() // everything listens
+		if a, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0)}); err != nil || a.New != 1 || !a.Alone {
+			t.Errorf("without a bot: %+v, %v", a, err)
+		}
 		for _, s := range []review.Study{{Name: "x.judge", Route: "x", Project: recorded.Project}, {Name: r.Name + ".judge", Route: r.Name, Project: "another"}} {
 			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, nil); review.KindOf(err) != review.Invalid {
 				t.Errorf("%+v: %v", s, err)
