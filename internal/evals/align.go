@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spanbot/spanbot/internal/phoenix"
 	"github.com/spanbot/spanbot/internal/review"
@@ -317,20 +318,35 @@ func sameRubric(items []Labelled, j *Judge) error {
 // Reviewers is the agreement between the reviewers of spans: each vote counts,
 // adjudications do not.
 func Reviewers(items []Labelled, o stats.AgreementOptions) (stats.Agreement, error) {
+	return stats.Agree(Ratings(items), o)
+}
+
+// Ratings are the votes of spans, as Reviewers counts them, each with its time.
+func Ratings(items []Labelled) []stats.Rating {
 	var ratings []stats.Rating
 	for _, l := range items {
 		for _, op := range l.Opinions {
 			if strings.HasPrefix(op.Identifier, review.AdjudicatedPrefix) {
 				continue
 			}
-			r := stats.Rating{Unit: l.SpanID, Rater: op.Identifier, Label: op.Label}
+			r := stats.Rating{Unit: l.SpanID, Rater: op.Identifier, Label: op.Label, At: saidAt(op)}
 			if op.Score != nil {
 				r.Score, r.HasScore = *op.Score, true
 			}
 			ratings = append(ratings, r)
 		}
 	}
-	return stats.Agree(ratings, o)
+	return ratings
+}
+
+// saidAt is when a reviewer said it: the click, which the bot writes down, else
+// when Phoenix stored it.
+func saidAt(op phoenix.SpanAnnotation) time.Time {
+	text, _ := op.Metadata["clicked_at"].(string)
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return t
+	}
+	return op.Updated
 }
 
 // Mark sets the mark unvalidated on the judge's annotations, or takes it away, by

@@ -2,9 +2,12 @@ package evals
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image/color"
 	"math"
+	"strconv"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -183,4 +186,166 @@ func (c Comparison) Picture() ([]byte, error) {
 	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 0, 100, -.5, float64(len(rows))-.4
 	p.NominalY(names...)
 	return asPNG(p)
+}
+
+// alphaTicks is the axis of α. Krippendorff's two limits, from where conclusions
+// are tentative and from where α is firm, stand on it: no words lie over the points.
+var alphaTicks = []plot.Tick{{Value: -1, Label: "−1"}, {Value: -.5, Label: "−0.5"}, {Value: 0, Label: "0"}, {Value: .25, Label: "0.25"}, {Value: .5, Label: "0.5"},
+	{Value: tentative, Label: "0.667"}, {Value: firm, Label: "0.80"}, {Value: 1, Label: "1"}}
+
+const tentative, firm = .667, .8
+
+// roomy is how many windows a picture has room for below each other's words.
+const roomy = 8
+
+// AlphaPicture draws Krippendorff's α window by window as PNG, each with its 95 %
+// interval and n. Windows in which it is not defined are gaps; at least one must
+// have a value.
+func AlphaPicture(name string, o stats.OverTime) ([]byte, error) {
+	name = strings.Join(strings.Fields(name), " ")
+	if r := []rune(name); len(r) > 24 {
+		name = string(r[:23]) + "…"
+	}
+	p := canvas("Krippendorff's α over time: " + name)
+	k := len(o.Windows)
+	width, radius := 3., 6.
+	if k > 2*roomy {
+		width, radius = 1.5, 3
+	}
+	left, right := -.6, float64(k)-.4
+	for _, limit := range []float64{tentative, firm} {
+		line, err := plotter.NewLine(plotter.XYs{{X: left, Y: limit}, {X: right, Y: limit}})
+		if err != nil {
+			return nil, err
+		}
+		line.Width, line.Color, line.Dashes = vg.Points(1), mix(ink, .5), []vg.Length{vg.Points(4), vg.Points(4)}
+		p.Add(line)
+	}
+	low := 0.
+	var run plotter.XYs
+	runs := []plotter.XYs{}
+	for i, w := range o.Windows {
+		if !w.Alpha.Defined() {
+			runs, run = append(runs, run), nil
+			continue
+		}
+		run = append(run, plotter.XY{X: float64(i), Y: w.Alpha.Value})
+		low = math.Min(low, w.Alpha.Value)
+		if w.Alpha.HasInterval() {
+			low = math.Min(low, w.Alpha.Low)
+			bar, err := plotter.NewLine(plotter.XYs{{X: float64(i), Y: w.Alpha.Low}, {X: float64(i), Y: w.Alpha.High}})
+			if err != nil {
+				return nil, err
+			}
+			bar.Width, bar.Color = vg.Points(width), mix(good, .5)
+			p.Add(bar)
+		}
+	}
+	defined := 0
+	for _, xys := range append(runs, run) {
+		if len(xys) == 0 {
+			continue
+		}
+		defined += len(xys)
+		line, err := plotter.NewLine(xys)
+		if err != nil {
+			return nil, err
+		}
+		line.Width, line.Color = vg.Points(1.5), good
+		dots, err := plotter.NewScatter(xys)
+		if err != nil {
+			return nil, err
+		}
+		dots.Shape, dots.Radius, dots.Color = draw.CircleGlyph{}, vg.Points(radius), good
+		p.Add(line, dots)
+	}
+	if defined == 0 {
+		return nil, errors.New("α is defined in no window of time")
+	}
+	bottom := math.Max(-1, math.Floor(low*10)/10) - .04
+	if k > roomy {
+		bottom -= .14 // for the numbers that stand there
+	}
+	p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = left, right, bottom, 1.04
+	var ticks []plot.Tick
+	for _, t := range alphaTicks {
+		if t.Value >= bottom {
+			ticks = append(ticks, t)
+		}
+	}
+	p.Y.Tick.Marker = plot.ConstantTicks(ticks)
+	p.Y.Label.Text = "α (bars: 95 % intervals)"
+	p.X.Label.Text = "window begins (UTC); about as many spans in each"
+	if o.Weekly {
+		p.X.Label.Text = "week of (Monday, UTC)"
+	}
+	if defined < k {
+		p.X.Label.Text += "; gaps: not defined"
+	}
+	p.X.Tick.Marker = plot.ConstantTicks(timeTicks(o))
+	if k > roomy {
+		l, err := countsBelow(o, bottom+.08)
+		if err != nil {
+			return nil, err
+		}
+		p.Add(l)
+		p.Y.Label.Text += "; below: n"
+		if e := every(k, mostCounts); e > 1 {
+			p.Y.Label.Text += fmt.Sprintf(", 1 of %d", e)
+		}
+	}
+	return asPNG(p)
+}
+
+// every is how many of that many windows share one label, so that labels of most
+// windows at most stand beside each other.
+func every(windows, most int) int { return (windows + most - 1) / most }
+
+// timeTicks name windows by when they begin, and where there is room by their n.
+func timeTicks(o stats.OverTime) []plot.Tick {
+	k := len(o.Windows)
+	first, last := o.Windows[0].From, o.Windows[k-1].From
+	var ticks []plot.Tick
+	for i := 0; i < k; i += every(k, roomy) {
+		w := o.Windows[i]
+		lines := []string{w.From.Format("2 Jan")}
+		if first.Year() != last.Year() {
+			lines = append(lines, w.From.Format("2006"))
+		}
+		if !o.Weekly {
+			lines = append(lines, w.From.Format("15:04"))
+		}
+		switch {
+		case k > roomy:
+		case w.Alpha.Defined():
+			lines = append(lines, fmt.Sprintf("n = %d", w.Alpha.N))
+		default:
+			lines = append(lines, "–")
+		}
+		ticks = append(ticks, plot.Tick{Value: float64(i), Label: strings.Join(lines, "\n")})
+	}
+	return ticks
+}
+
+// mostCounts is how many upright numbers have room beside each other.
+const mostCounts = 36
+
+// countsBelow is n of the windows, upright so that they have room. Of very many
+// only some have it.
+func countsBelow(o stats.OverTime, y float64) (*plotter.Labels, error) {
+	var xys plotter.XYs
+	var list []string
+	for i := 0; i < len(o.Windows); i += every(len(o.Windows), mostCounts) {
+		if e := o.Windows[i].Alpha; e.Defined() {
+			xys, list = append(xys, plotter.XY{X: float64(i), Y: y}), append(list, strconv.Itoa(e.N))
+		}
+	}
+	l, err := words(xys, list, vg.Points(11), func(int) color.Color { return ink })
+	if err != nil {
+		return nil, err
+	}
+	for i := range l.TextStyle {
+		l.TextStyle[i].Rotation = math.Pi / 2
+	}
+	return l, nil
 }

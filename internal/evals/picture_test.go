@@ -2,10 +2,12 @@ package evals
 
 import (
 	"bytes"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/spanbot/spanbot/internal/stats"
 )
@@ -68,4 +70,48 @@ func TestPicture_Comparison(t *testing.T) {
 	c.measure(per, 1, &Known{TPR: stats.Wilson(45, 50), TNR: stats.Wilson(44, 50)})
 	b, err := c.Picture()
 	pictured(t, "comparison", b, err)
+}
+
+// weeks are ratings of two reviewers: per spans in each week, and none in every
+// gap-th one.
+func weeks(n, per, gap int) []stats.Rating {
+	var out []stats.Rating
+	begin := time.Date(2026, 9, 7, 9, 0, 0, 0, time.UTC)
+	for w := range n {
+		for i := range per {
+			if gap > 0 && w%gap == gap-1 {
+				continue
+			}
+			at := begin.AddDate(0, 0, 7*w).Add(time.Duration(i) * time.Hour)
+			a := []string{"correct", "incorrect"}[i%2]
+			b := a
+			if (i*7+w*3)%(4+w%5) == 0 {
+				b = "correct"
+			}
+			unit := fmt.Sprint(w, "/", i)
+			out = append(out, stats.Rating{Unit: unit, Rater: "a", Label: a, At: at}, stats.Rating{Unit: unit, Rater: "b", Label: b, At: at.Add(time.Minute)})
+		}
+	}
+	return out
+}
+
+func TestPicture_AlphaOverTime(t *testing.T) {
+	for name, ratings := range map[string][]stats.Rating{
+		"alpha-6-weeks": weeks(6, 24, 0), "alpha-gap": weeks(7, 20, 4), "alpha-30-weeks": weeks(30, 20, 9),
+		"alpha-104-weeks": weeks(104, 12, 9), "alpha-young": weeks(1, 120, 0), "alpha-one": weeks(1, 12, 0),
+	} {
+		o, err := stats.AlphaOverTime(ratings, stats.AgreementOptions{Resamples: 200})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := AlphaPicture("correctness", o)
+		pictured(t, name, b, err)
+	}
+	o, err := stats.AlphaOverTime(weeks(5, 1, 0), stats.AgreementOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := AlphaPicture("x", o); err == nil || b != nil {
+		t.Errorf("a picture without a point: %d bytes, %v", len(b), err)
+	}
 }

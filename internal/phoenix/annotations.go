@@ -24,6 +24,7 @@ type wireAnnotation struct {
 	Name       string `json:"name"`
 	Kind       string `json:"annotator_kind"`
 	Identifier string `json:"identifier"`
+	Updated    string `json:"updated_at"` // read where it is asked for: nobody's judgement hangs on its form
 	Result     *struct {
 		Label       *string  `json:"label"`
 		Score       *float64 `json:"score"`

@@ -226,6 +226,7 @@ type SpanAnnotation struct {
 	Identifier string // "" for none
 	review.Answer
 	Metadata map[string]any // texts of up to 20,000 characters
+	Updated  time.Time      // when Phoenix last stored it; zero where it does not say, and ignored when it is written
 }
 
 // Retracted reports an annotation that was taken back on a server that would not
@@ -249,7 +250,9 @@ func (c *Client) SpanAnnotations(ctx context.Context, project, name string, span
 		if name != "" && w.Name != name {
 			return // a server that does not know the filter
 		}
-		out = append(out, SpanAnnotation{SpanID: w.SpanID, Name: w.Name, Kind: strings.ToUpper(w.Kind), Identifier: w.Identifier, Answer: w.answer(), Metadata: w.Metadata})
+		a := SpanAnnotation{SpanID: w.SpanID, Name: w.Name, Kind: strings.ToUpper(w.Kind), Identifier: w.Identifier, Answer: w.answer(), Metadata: w.Metadata}
+		a.Updated, _ = time.Parse(time.RFC3339, w.Updated)
+		out = append(out, a)
 	})
 	return out, err
 }

@@ -268,9 +268,17 @@ func TestSpanAnnotations_OfEveryKind(t *testing.T) {
 			{SpanID: ids[0], Name: "correctness_judge", Kind: "LLM", Identifier: "judge:j:1", Answer: review.Answer{Label: "incorrect", Score: &zero, Explanation: "because"}, Metadata: map[string]any{"votes": map[string]any{"correct": 1.0, "incorrect": 2.0}}},
 			{SpanID: ids[1], Name: "correctness", Kind: "HUMAN", Identifier: "simulated:1", Answer: review.Answer{Label: "correct"}, Metadata: map[string]any{}},
 		}
+		begin := time.Now()
 		must(t, c.AddSpanAnnotations(t.Context(), list))
 		got, err := c.SpanAnnotations(t.Context(), p.ID, "", ids)
 		must(t, err)
+		for i := range got {
+			// Clocks of two processes, and a server that keeps whole seconds.
+			if d := got[i].Updated.Sub(begin); d < -5*time.Second || d > time.Minute {
+				t.Errorf("%s was stored at %s, %s after it was sent", got[i].Name, got[i].Updated, d)
+			}
+			got[i].Updated = time.Time{}
+		}
 		slices.SortFunc(got, func(a, b SpanAnnotation) int { return strings.Compare(b.Name, a.Name) })
 		if diff := cmp.Diff(list, got); diff != "" {
 			t.Error(diff)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Level is what may be said about two different values: only that they differ
@@ -54,6 +55,7 @@ type Rating struct {
 	Unit, Rater, Label string
 	Score              float64
 	HasScore           bool
+	At                 time.Time // when it was given; zero where that is not known
 }
 
 // Agreement is what several raters agree on. N of percent_agreement, pabak,
