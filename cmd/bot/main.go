@@ -79,6 +79,7 @@ type cli struct {
 	Dataset    datasetCmd    `cmd:"" help:"Build or extend a Phoenix dataset from spans that people annotated."`
 	Judge      judgeCmd      `cmd:"" help:"Make a judge, let it judge, measure it against people."`
 	Agreement  agreementCmd  `cmd:"" help:"Measure how far reviewers agree."`
+	Report     reportCmd     `cmd:"" help:"Say how often people give each label, in what they labelled and in all spans."`
 	Experiment experimentCmd `cmd:"" help:"Run a prompt over a dataset, and compare two of them."`
 	Loop       loopCmd       `cmd:"" help:"The eval loop in one go: traces, labels, dataset, judge, alignment, experiments."`
 	Manifest   manifestCmd   `cmd:"" help:"Print the manifest of the Slack app."`

@@ -53,9 +53,12 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			e.Setenv("SPANBOT", spanbot)
+			e.Values[worldKey{}] = &world{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"standins": standInsFor,
+			"posted":   postedTo,
 			// exits CODE program args…: runs it and compares the exit code.
 			"exits": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) < 2 {

@@ -594,3 +594,14 @@ func BenchmarkAgree_Intervals(b *testing.B) {
 		}
 	}
 }
+
+func TestEffectiveSize_IsKishs(t *testing.T) {
+	if got := EffectiveSize([]float64{1, 1, .5}); math.Abs(got-16./6) > 1e-12 { // weights 1, 1, 2
+		t.Errorf("%v, want 2.667", got)
+	}
+	for _, p := range [][]float64{nil, {.5, 0}, {1.5}, {math.NaN()}} {
+		if got := EffectiveSize(p); got != 0 {
+			t.Errorf("%v: %v, want 0", p, got)
+		}
+	}
+}

@@ -318,3 +318,27 @@ func WeightedRate(hit []bool, probability []float64) Estimate {
 	low, high := wilson(r, effective)
 	return between(r, low, high, n, 0, 1)
 }
+
+// EffectiveSize is how many labels of equal probability say as much about a rate
+// as these: Kish's (Σw)²/Σw² with w = 1/π. It is 0 of none, and where one is no
+// probability. The interval of WeightedRate knows more: it counts who hit.
+//
+// Source: L. Kish, Survey Sampling (1965).
+func EffectiveSize(probability []float64) float64 {
+	least := math.Inf(1)
+	for _, p := range probability {
+		if !(p > 0 && p <= 1) {
+			return 0
+		}
+		least = math.Min(least, p)
+	}
+	if len(probability) == 0 {
+		return 0
+	}
+	var sum, squares float64 // relative to the largest weight, as above
+	for _, p := range probability {
+		sum += least / p
+		squares += (least / p) * (least / p)
+	}
+	return math.Min(sum*sum/squares, float64(len(probability)))
+}
