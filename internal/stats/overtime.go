@@ -10,7 +10,8 @@ import (
 
 // Window is Krippendorff's α of the units that became comparable in a stretch of
 // time, which is when a unit got its second rater's rating. A rater who comes
-// later adds to that window and moves nothing between windows.
+// later adds to that window and moves nothing between windows. One who changes a
+// rating may: the time of the earlier one is not known any more.
 //
 // Of a calendar week From is its Monday 00:00 UTC and To the next one. Otherwise
 // they are the moments of the first and the last unit.

@@ -61,8 +61,7 @@ func TestAlphaOverTime_WeeksAndTheirGaps(t *testing.T) {
 	}
 }
 
-// A unit counts where it got its second rater, whoever comes later, and however
-// often one of the two changes their mind.
+// A unit counts where it got its second rater, whoever comes later.
 func TestAlphaOverTime_AUnitStaysInItsWindow(t *testing.T) {
 	ratings := append(pair("u", "x", "y", firstMonday), pair("v", "y", "y", firstMonday)...)
 	ratings = append(ratings, pair("w", "x", "x", firstMonday.AddDate(0, 0, 28))...)
@@ -71,6 +70,11 @@ func TestAlphaOverTime_AUnitStaysInItsWindow(t *testing.T) {
 	after := overTime(t, ratings)
 	if before.Windows[0].Units != 2 || after.Windows[0].Units != 2 || after.Windows[0].Raters != 3 || after.Windows[2].Units != 0 {
 		t.Errorf("a third rater moves a unit: %+v", after)
+	}
+	// Who changes a rating moves the unit: of it only the last time is known.
+	changed := append(pair("u", "x", "y", firstMonday), Rating{Unit: "u", Rater: "a", Label: "y", At: firstMonday.AddDate(0, 0, 21)})
+	if o := overTime(t, append(changed, pair("v", "y", "x", firstMonday)...)); !o.Weekly || o.Windows[0].Units != 1 || o.Windows[3].Units != 1 {
+		t.Errorf("a changed rating: %+v", o)
 	}
 	// One rater alone, twice, is no pair.
 	ratings = append(ratings, Rating{Unit: "s", Rater: "a", Label: "x", At: firstMonday}, Rating{Unit: "s", Rater: "a", Label: "y", At: firstMonday})
