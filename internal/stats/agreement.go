@@ -193,6 +193,7 @@ func usable(ratings []Rating, o AgreementOptions) (kept []Rating, skipped int, e
 		labelled = labelled || r.Label != ""
 	}
 	byLabel := labelled && !byScore(o)
+	kept = make([]Rating, 0, len(ratings))
 	for _, r := range ratings {
 		if r.Label == "" && (byLabel || !r.HasScore) {
 			skipped++
