@@ -159,6 +159,11 @@ func TestLoop_OnARealPhoenix_IsReadByTheOfficialClient(t *testing.T) {
 	// The single commands on what the loop left.
 	if out := w.run(0, "agreement", "--json"); !regexp.MustCompile(`"krippendorff_alpha": \{\s+"value": 0\.`).MatchString(out) {
 		t.Errorf("agreement: %s", out)
+	} else if !regexp.MustCompile(`"over_time": \[\s+\{\s+"from": "20`).MatchString(out) {
+		t.Errorf("agreement says nothing of time, which Phoenix knows: %s", out)
+	}
+	if out := w.run(0, "report", "--since", "1d"); !strings.Contains(out, "40 labelled spans under correctness") || !strings.Contains(out, "recorded for no label") {
+		t.Errorf("report: %s", out)
 	}
 	if out := w.run(0, "judge", "align", "--dataset", "rhymes", "--require", "none"); !strings.Contains(out, "people \\ judge") || !strings.Contains(out, "No language model was used") {
 		t.Errorf("align: %s", out)
