@@ -61,7 +61,7 @@ func preferenceLines(c evals.Comparison) []string {
 	if p == nil {
 		return nil
 	}
-	line := fmt.Sprintf("people, side by side and blind (%s of %s): %d prefer after, %d before, %d equal, %d both bad",
+	line := fmt.Sprintf("people, side by side and blind (%s, %s): %d prefer after, %d before, %d equal, %d both bad",
 		several(p.Examples, "example"), several(p.Votes, "vote"), p.After, p.Before, p.Equal, p.BothBad)
 	if p.Sign != nil {
 		line += fmt.Sprintf("; sign test p = %.3g", *p.Sign)

@@ -19,6 +19,7 @@ type progress struct {
 	stop   review.Stop
 	failed int  // spans whose verdict is the rubric's 👎
 	thumb  bool // the rubric has a 👎
+	chance bool // only spans that chance chose are counted: the route posts others, too
 }
 
 // progress reads it. It is false for a route without a Stop, and while its rubric
@@ -32,7 +33,7 @@ func (r *route) progress(ctx context.Context) (progress, bool, error) {
 	if err != nil {
 		return progress{}, false, err
 	}
-	p := progress{stop: r.Stop, Progress: counted}
+	p := progress{stop: r.Stop, Progress: counted, chance: r.Order == review.ByUncertainty}
 	if rubric.Down != nil {
 		p.thumb, p.failed = true, counted.Labels[rubric.Down.Name]
 	}
@@ -138,7 +139,15 @@ func (p progress) at(l review.Look) string {
 
 // rate is "failure rate 8 % ± 3 points after 320 labels".
 func (p progress) rate(l review.Look) string {
-	return "failure rate " + number(stats.Wilson(l.Failed, l.Judged).Value*100) + " % " + points(stats.HalfWidth(l.Failed, l.Judged)) + " after " + labels(l.Judged)
+	return "failure rate " + number(stats.Wilson(l.Failed, l.Judged).Value*100) + " % " + points(stats.HalfWidth(l.Failed, l.Judged)) + " after " + labels(l.Judged) + p.of()
+}
+
+// of says which labels are counted, where those are not all.
+func (p progress) of() string {
+	if p.chance {
+		return " of spans chosen by chance"
+	}
+	return ""
 }
 
 // more is "; about 390 more for ± 2": how many more labels make the interval that

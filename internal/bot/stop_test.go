@@ -227,6 +227,8 @@ func TestProgress_InWords(t *testing.T) {
 	points2 := at(800, 64, review.Look{Size: 400, Judged: 400, Failed: 32})
 	noThumb := at(12, 0)
 	noThumb.thumb = false
+	chance := at(100, 8)
+	chance.chance = true
 	unlimited := at(1, 0)
 	unlimited.stop = review.Stop{Labels: 30}
 	tests := []struct {
@@ -236,6 +238,7 @@ func TestProgress_InWords(t *testing.T) {
 	}{
 		{"nothing yet", at(0, 0), "no label yet; ± 3 points is wanted"},
 		{"on the way", at(100, 8), "failure rate 8 % ± 5.4 points after 100 labels; about 220 more for ± 3"},
+		{"ordered by uncertainty", chance, "failure rate 8 % ± 5.4 points after 100 labels of spans chosen by chance; about 220 more for ± 3"},
 		{"a few to go", at(310, 25), "failure rate 8.1 % ± 3.1 points after 310 labels; about 12 more for ± 3"},
 		{"enough", at(401, 32, review.Look{Size: 400, Judged: 400, Failed: 32}), "enough: failure rate 8 % ± 2.7 points after 400 labels (look 4 of 4); about 320 more for ± 2"},
 		{"what came after counts no more", points2, "enough: failure rate 8 % ± 2.7 points after 400 labels (look 4 of 4); about 320 more for ± 2"},

@@ -95,8 +95,57 @@ func take(tb rig.TB) {
 	late.Card("")
 	save("dark", late.Tab)
 
+	// What commands ask the reviewers.
+	run := func(args ...string) string {
+		cmd := exec.Command(binary, args...)
+		cmd.Dir, cmd.Env = bot.Home(), []string{"HOME=" + bot.Home(), "PATH=" + os.Getenv("PATH")}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			tb.Fatalf("spanbot %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	ana = chromium.Workspace(bot.Workspace, "Ana", laptop) // not at home any more
+	// The card in the middle, whatever else comes meanwhile.
+	alone := func(card string) {
+		browser.Eval[bool](ana.Tab, fmt.Sprintf(`document.querySelector(%q).scrollIntoView({ block: "center" }), true`, card))
+	}
+	run("loop", "--traces", "60", "--dataset", "trivia-rhymes", "--error-rates", "0.2,0.2,0.2")
+	run("judge", "align", "--dataset", "trivia-rhymes", "--require", "none", "--cards", "main")
+	card = ana.Card("Who is right?")
+	alone(card)
+	save("adjudication", ana.Tab)
+	compare := []string{"experiment", "compare", "initial system prompt", "updated system prompt", "--dataset", "trivia-rhymes"}
+	run(append(compare, "--cards", "main", "--cards-most", "12")...)
+	for n := range 12 {
+		card = ana.Card("Which answer is better?")
+		if n == 0 {
+			alone(card)
+			save("side-by-side", ana.Tab)
+		}
+		// Ana has her reasons: what has numbers in it is no rhyme.
+		texts := strings.Split(ana.Text(card), "\nB\n")
+		choice := "choose-0"
+		if numbers(texts[0]) > numbers(texts[1]) {
+			choice = "choose-1"
+		}
+		ana.Tap(card, choice)
+		ana.Says(card, "Ana")
+	}
+	fmt.Println(run(compare...))
+
 	px := chromium.Open(bot.Phoenix.URL+"/", laptop)
 	px.Says("main", "incorrect")
 	browser.Eval[bool](px, `[...document.querySelectorAll("article")].find(a => a.innerText.includes("incorrect")).scrollIntoView({ block: "center" }), true`)
 	save("phoenix", px)
+}
+
+// numbers counts the digits of a text.
+func numbers(s string) (n int) {
+	for _, r := range s {
+		if r >= '0' && r <= '9' {
+			n++
+		}
+	}
+	return n
 }

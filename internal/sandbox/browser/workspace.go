@@ -32,7 +32,7 @@ const narrow = 720
 // for it; the newest one where several do.
 func (w Workspace) Card(words string) string {
 	w.tb.Helper()
-	find := fmt.Sprintf(`[...document.querySelectorAll('[data-testid^="message-"]')].findLast(m => m.querySelector('[data-action-id="up"]') && m.innerText.includes(%q))`, words)
+	find := fmt.Sprintf(`[...document.querySelectorAll('[data-testid^="message-"]')].findLast(m => m.querySelector('[data-action-id="up"], [data-action-id="choose-0"]') && m.innerText.includes(%q))`, words)
 	id := ask(w.Tab, fmt.Sprintf("find a card that says %q", words),
 		chromedp.Poll[string](find+"?.dataset.testid", chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
 	return fmt.Sprintf(`[data-testid=%q]`, id)
