@@ -188,7 +188,7 @@ func (k agreementCmd) ofProject(a *app, w *loopWork, rubric review.Rubric, o sta
 		}
 	}
 	p := a.progress("spans read")
-	c, err := evals.Collect(a.ctx, w.px, w.project.ID, rubric.Name, nil, p.say)
+	c, err := evals.CollectLabels(a.ctx, w.px, w.project.ID, rubric.Name, nil, p.say)
 	p.end()
 	if err != nil {
 		return agreed{}, err

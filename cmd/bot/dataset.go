@@ -55,7 +55,7 @@ func (k datasetCmd) build(a *app, w *loopWork) (evals.DatasetReport, error) {
 		return evals.DatasetReport{}, err
 	}
 	p := a.progress("spans read")
-	c, err := evals.Collect(a.ctx, w.px, w.project.ID, rubric.Name, nil, p.say)
+	c, err := evals.CollectLabels(a.ctx, w.px, w.project.ID, rubric.Name, nil, p.say)
 	p.end()
 	if err != nil {
 		return evals.DatasetReport{}, err

@@ -279,7 +279,7 @@ func (k loopCmd) wait(a *app, w *loopWork, rubric review.Rubric) (string, error)
 	p := a.progress("labelled by people")
 	defer p.end()
 	for {
-		c, err := evals.Collect(ctx, w.px, w.project.ID, rubric.Name, nil, nil)
+		c, err := evals.CollectLabels(ctx, w.px, w.project.ID, rubric.Name, nil, nil)
 		if err != nil && ctx.Err() == nil {
 			return "", err
 		}

@@ -47,7 +47,7 @@ func (k reportCmd) Run(a *app) error {
 	}
 	o.Project = w.name
 	p := a.progress("spans read")
-	c, err := evals.Collect(a.ctx, w.px, w.project.ID, o.Rubric.Name, nil, p.say)
+	c, err := evals.CollectLabels(a.ctx, w.px, w.project.ID, o.Rubric.Name, nil, p.say)
 	p.end()
 	if err != nil {
 		return a.interrupted(err, "nothing was changed")

@@ -67,6 +67,10 @@ const shapeKey = "spanbot"
 // BuildDataset makes or extends a dataset from what people said of a project's
 // spans. Running it again changes only what people changed.
 //
+// Texts are read of those spans alone that are not in the dataset yet, or of which
+// people say something else now: Phoenix does not change a span that it has, so an
+// example's texts are trusted to be its span's.
+//
 // Invalid: nobody annotated a span; the rubric changed midway; a dataset of that
 // name is something else.
 func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o DatasetOptions, say Progress) (DatasetReport, error) {
@@ -82,7 +86,7 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 		}
 	}
 	if len(items) == 0 {
-		return r, &review.Error{Kind: review.Invalid, Text: "nothing is left to make a dataset of: " + r.left()}
+		return r, r.nothing()
 	}
 	old := map[string]phoenix.Example{}
 	d, exists, err := px.Dataset(ctx, o.Name)
@@ -105,12 +109,24 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 			old[e.ID] = e
 		}
 	}
+	items, err = r.whole(ctx, px, &c, items, old, o, say)
+	if err != nil {
+		return r, err
+	}
+	if len(items) == 0 {
+		return r, r.nothing()
+	}
 	splits := assign(items, old, o.Seed)
 	var examples []phoenix.NewExample
 	for _, l := range items {
-		e := o.example(l, splits[l.SpanID])
+		r.include(l)
 		r.Splits[splits[l.SpanID]]++
 		was, had := old[l.SpanID]
+		if had && !l.whole {
+			r.Unchanged++
+			continue
+		}
+		e := o.example(l, splits[l.SpanID])
 		switch {
 		case !had:
 			r.Created++
@@ -170,22 +186,69 @@ func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
 			r.OtherRubric++
 			continue
 		}
-		if l.Span.Input.More+l.Span.Output.More > 0 {
-			r.TooLong++
-			continue
-		}
-		r.Included++
-		r.Labels[l.Label]++
-		r.How[l.How]++
-		if l.Correction != "" {
-			r.Corrected++
-		}
-		for _, hash := range l.Rubrics {
-			r.Rubrics[hash]++
-		}
 		items = append(items, l)
 	}
 	return items
+}
+
+// whole reads the texts of the items that are new in the dataset or changed, and
+// leaves out those that are too long and those whose span was deleted meanwhile.
+func (r *DatasetReport) whole(ctx context.Context, px *phoenix.Client, c *Collection, items []Labelled, old map[string]phoenix.Example, o DatasetOptions, say Progress) ([]Labelled, error) {
+	var fresh, out []Labelled
+	for _, l := range items {
+		if was, had := old[l.SpanID]; had && o.says(was, l) {
+			l.whole, l.Span = false, review.Span{Start: l.Span.Start}
+			out = append(out, l)
+			continue
+		}
+		fresh = append(fresh, l)
+	}
+	if err := c.read(ctx, px, fresh, say); err != nil {
+		return nil, err
+	}
+	for _, l := range fresh {
+		switch {
+		case !l.whole:
+			r.Annotated--
+		case l.Span.Input.More+l.Span.Output.More > 0:
+			r.TooLong++
+		default:
+			out = append(out, l)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Labelled) int {
+		return cmp.Or(a.Span.Start.Compare(b.Span.Start), strings.Compare(a.SpanID, b.SpanID))
+	})
+	return out, nil
+}
+
+// says reports that an example holds what people say of its span now.
+func (o DatasetOptions) says(was phoenix.Example, l Labelled) bool {
+	split, _ := was.Metadata["split"].(string)
+	if split == "" {
+		return false // it gets one
+	}
+	now := o.metadata(l, split)
+	now["model"] = was.Metadata["model"] // the span's, like its texts
+	return reflect.DeepEqual(asJSON(was.Metadata), asJSON(now))
+}
+
+// include counts an item that is in the dataset.
+func (r *DatasetReport) include(l Labelled) {
+	r.Included++
+	r.Labels[l.Label]++
+	r.How[l.How]++
+	if l.Correction != "" {
+		r.Corrected++
+	}
+	for _, hash := range l.Rubrics {
+		r.Rubrics[hash]++
+	}
+}
+
+// nothing refuses to make a dataset without examples.
+func (r *DatasetReport) nothing() error {
+	return &review.Error{Kind: review.Invalid, Text: "nothing is left to make a dataset of: " + r.left()}
 }
 
 // left says in words what was left out.
@@ -209,20 +272,29 @@ func (r DatasetReport) left() string {
 // Left says what was left out and why; "" for nothing.
 func (r DatasetReport) Left() string { return r.left() }
 
-// example makes an example of a labelled span.
-func (o DatasetOptions) example(l Labelled, split string) phoenix.NewExample {
+// metadata is what an example says of a labelled span beside its texts.
+func (o DatasetOptions) metadata(l Labelled, split string) map[string]any {
 	var annotations []any
 	for _, a := range l.Opinions {
 		annotations = append(annotations, map[string]any{"label": null(a.Label), "score": number(a.Score), "explanation": null(a.Explanation),
 			"metadata": map[string]any{}, "annotator_kind": a.Kind, "identifier": a.Identifier, "user_id": nil, "username": nil, "email": nil})
 	}
-	e := phoenix.NewExample{ID: l.SpanID, SpanID: l.SpanID, Split: split, Metadata: map[string]any{
+	m := map[string]any{
 		shapeKey: map[string]any{"shape": o.shape(), "criterion": o.Rubric.Name}, "annotation_name": o.Rubric.Name,
 		"label": l.Label, "score": number(l.Score), "explanation": null(l.Explanation), "correction": null(l.Correction),
 		"annotators": list(l.Annotators), "agreement": l.Agreement(), "how": string(l.How), "adjudicated": l.How == Adjudicated, "votes": counts(l.Votes),
 		"annotations": map[string]any{o.Rubric.Name: annotations}, "span_id": l.SpanID, "trace_id": l.TraceID, "project": o.Project,
 		"rubric_hash": strings.Join(l.Rubrics, " "), "split": split, "model": l.Span.Model,
-	}}
+	}
+	if level := l.level(); level != levelSpan {
+		m["level"] = level
+	}
+	return m
+}
+
+// example makes an example of a labelled span with its texts.
+func (o DatasetOptions) example(l Labelled, split string) phoenix.NewExample {
+	e := phoenix.NewExample{ID: l.SpanID, SpanID: l.SpanID, Split: split, Metadata: o.metadata(l, split)}
 	if o.TutorialShape {
 		var messages []any
 		for _, m := range l.Span.Answered {
@@ -285,15 +357,17 @@ func counts(m map[string]int) map[string]any {
 
 // same reports that an example is in the dataset as it would be written now.
 func same(was phoenix.Example, e phoenix.NewExample) bool {
-	plain := func(v any) (out any) {
-		b, err := json.Marshal(v)
-		if err != nil {
-			return v
-		}
-		_ = json.Unmarshal(b, &out) // it was just written
-		return out
+	return reflect.DeepEqual(asJSON(was.Input), asJSON(e.Input)) && reflect.DeepEqual(asJSON(was.Output), asJSON(e.Output)) && reflect.DeepEqual(asJSON(was.Metadata), asJSON(e.Metadata))
+}
+
+// asJSON is a value as it is after a way through JSON.
+func asJSON(v any) (out any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return v
 	}
-	return reflect.DeepEqual(plain(was.Input), plain(e.Input)) && reflect.DeepEqual(plain(was.Output), plain(e.Output)) && reflect.DeepEqual(plain(was.Metadata), plain(e.Metadata))
+	_ = json.Unmarshal(b, &out) // it was just written
+	return out
 }
 
 // assign gives each span its split. Examples keep theirs for ever: a judge that

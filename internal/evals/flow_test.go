@@ -160,7 +160,7 @@ func truth(i int) string {
 
 func (w *world) dataset(change func(*DatasetOptions)) (DatasetReport, error) {
 	w.t.Helper()
-	c, err := Collect(w.t.Context(), w.px, w.project.ID, "correctness", nil, nil)
+	c, err := CollectLabels(w.t.Context(), w.px, w.project.ID, "correctness", nil, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}

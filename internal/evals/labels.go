@@ -37,6 +37,41 @@ type Labelled struct {
 	Rubrics         []string       // hashes of the rubric as it was shown; "" for labels made elsewhere
 	Span            review.Span
 	Opinions        []phoenix.SpanAnnotation // HUMAN annotations of the criterion
+
+	whole bool // Span has its texts
+}
+
+// Level of what people judged.
+const (
+	levelSpan  = ""      // the span itself: not said, for it is the rule
+	levelTrace = "trace" // the whole trace, whose label its root span bears
+	levelBoth  = "span and trace"
+)
+
+// level says of what the opinions are.
+func (l Labelled) level() string {
+	of := 0
+	for _, o := range l.Opinions {
+		if o.TraceID != "" {
+			of++
+		}
+	}
+	switch of {
+	case 0:
+		return levelSpan
+	case len(l.Opinions):
+		return levelTrace
+	}
+	return levelBoth
+}
+
+// sides sets question and answer from the span. The answer of a text that is not
+// whole stays empty: see dataset.
+func (l *Labelled) sides() {
+	var cut bool
+	if l.Question, l.Answer, cut = sides(l.Span); cut {
+		l.Answer = ""
+	}
 }
 
 // Agreement is the share of voters who gave the winning label; 0 without votes.
@@ -159,79 +194,220 @@ func (p Progress) say(done, total int) {
 // Collection is what was found in a project.
 type Collection struct {
 	Spans     int // looked at
-	Annotated int // with a HUMAN annotation under the name
+	Annotated int // with a HUMAN annotation under the name, of the span or, for a root, of its trace
 	Items     []Labelled
 	Other     []phoenix.SpanAnnotation // all annotations of the spans in Items under further names
+
+	project string // its id
 }
 
 // Collect looks at all spans of a project, oldest start first in the result, and
 // keeps those that people annotated under that name; with further names, their
 // annotations, too. Whatever was annotated where counts: in Slack or on Phoenix's
-// page.
+// page. What people said of a whole trace counts for its root span.
 func Collect(ctx context.Context, px *phoenix.Client, project, name string, further []string, say Progress) (Collection, error) {
-	var c Collection
-	q := phoenix.Query{Project: project, Filter: review.Filter{AllSpans: true}, Text: wholeText, Page: 100}
-	var page []review.Span
-	flush := func() error {
-		if len(page) == 0 {
-			return nil
-		}
-		ids := make([]string, len(page))
-		for i, s := range page {
-			ids[i] = s.ID
-		}
-		ask := name
-		if len(further) > 0 {
-			ask = ""
-		}
-		found, err := px.SpanAnnotations(ctx, project, ask, ids)
-		if err != nil {
+	c, err := CollectLabels(ctx, px, project, name, further, say)
+	if err != nil {
+		return c, err
+	}
+	if err := c.read(ctx, px, c.Items, say); err != nil {
+		return c, err
+	}
+	before := len(c.Items)
+	c.Items = slices.DeleteFunc(c.Items, func(l Labelled) bool { return !l.whole }) // deleted meanwhile
+	c.Annotated -= before - len(c.Items)
+	return c, nil
+}
+
+// CollectLabels is Collect without the texts of spans: of each, its ids and start
+// alone. It asks Phoenix which spans were annotated, and reads their annotations;
+// where Phoenix cannot tell, it looks at every span, and the texts are there.
+func CollectLabels(ctx context.Context, px *phoenix.Client, project, name string, further []string, say Progress) (Collection, error) {
+	g := gathering{px: px, project: project, name: name, further: further,
+		spans: map[string]review.Span{}, by: map[string][]phoenix.SpanAnnotation{}, others: map[string][]phoenix.SpanAnnotation{},
+		root: map[string]review.Span{}, ofTrace: map[string][]phoenix.SpanAnnotation{}}
+	var err error
+	found, no := px.Spoken(ctx, project, name)
+	g.whole = no != nil
+	switch {
+	case ctx.Err() != nil:
+		return Collection{}, no
+	case g.whole:
+		err = g.walk(ctx, say)
+	default:
+		g.looked = found.Spans
+		err = g.all(ctx, found, say)
+	}
+	if err != nil {
+		return Collection{Spans: g.looked}, err
+	}
+	return g.collection(), nil
+}
+
+// gathering is a collection in the making.
+type gathering struct {
+	px      *phoenix.Client
+	project string
+	name    string
+	further []string
+	whole   bool // spans come with their texts
+
+	looked  int
+	spans   map[string]review.Span              // that people annotated
+	by      map[string][]phoenix.SpanAnnotation // what they said, by span
+	others  map[string][]phoenix.SpanAnnotation // by span
+	root    map[string]review.Span              // of traces that people annotated: the first, if there are several
+	ofTrace map[string][]phoenix.SpanAnnotation // what they said, by trace
+}
+
+// all reads what was said of the spans and traces that Phoenix named.
+func (g *gathering) all(ctx context.Context, found phoenix.Spoken, say Progress) error {
+	seen := map[string]bool{}
+	spans := slices.DeleteFunc(slices.Concat(found.OnSpan, found.OnTrace), func(s review.Span) bool {
+		twice := seen[s.ID]
+		seen[s.ID] = true
+		return twice
+	})
+	done := 0
+	for part := range slices.Chunk(spans, annotationsAtOnce) {
+		if err := g.ofSpans(ctx, part); err != nil {
 			return err
 		}
-		by, others := map[string][]phoenix.SpanAnnotation{}, map[string][]phoenix.SpanAnnotation{}
-		for _, a := range found {
-			switch {
-			case a.Name == name && a.Kind == "HUMAN":
-				by[a.SpanID] = append(by[a.SpanID], a)
-			case slices.Contains(further, a.Name):
-				others[a.SpanID] = append(others[a.SpanID], a)
-			}
+		done += len(part)
+		say.say(done, len(spans))
+	}
+	return g.ofRoots(ctx, found.OnTrace)
+}
+
+// annotationsAtOnce is for how many spans progress is told.
+const annotationsAtOnce = 1500
+
+// walk looks at every span.
+func (g *gathering) walk(ctx context.Context, say Progress) error {
+	q := phoenix.Query{Project: g.project, Filter: review.Filter{AllSpans: true}, Text: wholeText, Page: 100}
+	var page []review.Span
+	flush := func() error {
+		if err := g.ofSpans(ctx, page); err != nil {
+			return err
 		}
-		for _, s := range page {
-			c.Spans++
-			l, ok := Resolve(by[s.ID])
-			if len(l.Opinions) == 0 {
-				continue
-			}
-			c.Annotated++
-			if !ok {
-				l.How = ""
-			}
-			l.SpanID, l.TraceID, l.Span = s.ID, s.TraceID, s
-			var cut bool
-			if l.Question, l.Answer, cut = sides(s); cut {
-				l.Answer = "" // it is not whole: see dataset
-			}
-			c.Items = append(c.Items, l)
-			c.Other = append(c.Other, others[s.ID]...)
+		roots := slices.DeleteFunc(slices.Clone(page), func(s review.Span) bool { return !s.Root() })
+		if err := g.ofRoots(ctx, roots); err != nil {
+			return err
 		}
+		g.looked += len(page)
 		page = page[:0]
-		say.say(c.Spans, 0)
+		say.say(g.looked, 0)
 		return nil
 	}
-	for row, err := range px.Newest(ctx, q, 0) {
+	for row, err := range g.px.Newest(ctx, q, 0) {
 		if err != nil {
-			return c, err
+			return err
 		}
 		page = append(page, row.Span)
 		if len(page) == 100 {
 			if err := flush(); err != nil {
-				return c, err
+				return err
 			}
 		}
 	}
-	if err := flush(); err != nil {
-		return c, err
+	return flush()
+}
+
+// ofSpans reads the annotations of spans.
+func (g *gathering) ofSpans(ctx context.Context, spans []review.Span) error {
+	ask := g.name
+	if len(g.further) > 0 {
+		ask = ""
+	}
+	ids := make([]string, len(spans))
+	for i, s := range spans {
+		ids[i] = s.ID
+	}
+	found, err := g.px.SpanAnnotations(ctx, g.project, ask, ids)
+	if err != nil {
+		return err
+	}
+	for _, a := range found {
+		switch {
+		case a.Name == g.name && a.Kind == "HUMAN":
+			g.by[a.SpanID] = append(g.by[a.SpanID], a)
+		case slices.Contains(g.further, a.Name):
+			g.others[a.SpanID] = append(g.others[a.SpanID], a)
+		}
+	}
+	for _, s := range spans {
+		if len(g.by[s.ID]) > 0 {
+			g.spans[s.ID] = s
+		}
+	}
+	return nil
+}
+
+// ofRoots reads the annotations of the traces of root spans.
+func (g *gathering) ofRoots(ctx context.Context, roots []review.Span) error {
+	var traces []string
+	asked := map[string]bool{}
+	for _, s := range roots {
+		if s.TraceID != "" && !asked[s.TraceID] {
+			asked[s.TraceID] = true
+			traces = append(traces, s.TraceID)
+		}
+	}
+	found, err := g.px.TraceAnnotations(ctx, g.project, g.name, traces)
+	if err != nil {
+		return err
+	}
+	said := map[string][]phoenix.SpanAnnotation{}
+	for _, a := range found {
+		if a.Kind == "HUMAN" {
+			said[a.TraceID] = append(said[a.TraceID], a)
+		}
+	}
+	maps.Copy(g.ofTrace, said)
+	for _, s := range roots {
+		if len(said[s.TraceID]) == 0 {
+			continue
+		}
+		first, known := g.root[s.TraceID]
+		if !known || s.Start.Before(first.Start) || s.Start.Equal(first.Start) && s.ID < first.ID {
+			g.root[s.TraceID] = s
+		}
+	}
+	return nil
+}
+
+// collection makes a label of what was said of each span. A reviewer's word on the
+// root span counts before their word on its trace.
+func (g *gathering) collection() Collection {
+	c := Collection{Spans: g.looked, project: g.project}
+	for trace, list := range g.ofTrace {
+		s := g.root[trace]
+		g.spans[s.ID] = s
+		own := map[string]bool{}
+		for _, a := range g.by[s.ID] {
+			own[a.Identifier] = own[a.Identifier] || !a.Retracted()
+		}
+		for _, a := range list {
+			if !own[a.Identifier] {
+				a.SpanID = s.ID
+				g.by[s.ID] = append(g.by[s.ID], a)
+			}
+		}
+	}
+	for id, s := range g.spans {
+		l, ok := Resolve(g.by[id])
+		if len(l.Opinions) == 0 {
+			continue // all of it was taken back
+		}
+		c.Annotated++
+		if !ok {
+			l.How = ""
+		}
+		l.SpanID, l.TraceID, l.Span, l.whole = id, s.TraceID, s, g.whole
+		if l.whole {
+			l.sides()
+		}
+		c.Items = append(c.Items, l)
 	}
 	slices.SortFunc(c.Items, func(a, b Labelled) int {
 		if n := a.Span.Start.Compare(b.Span.Start); n != 0 {
@@ -239,7 +415,38 @@ func Collect(ctx context.Context, px *phoenix.Client, project, name string, furt
 		}
 		return strings.Compare(a.SpanID, b.SpanID)
 	})
-	return c, nil
+	for _, l := range c.Items {
+		c.Other = append(c.Other, g.others[l.SpanID]...)
+	}
+	return c
+}
+
+// read reads the texts of those items that lack them. An item whose span is gone
+// stays without.
+func (c *Collection) read(ctx context.Context, px *phoenix.Client, items []Labelled, say Progress) error {
+	var ids []string
+	at := map[string]int{}
+	for i, l := range items {
+		if !l.whole {
+			ids = append(ids, l.SpanID)
+			at[l.SpanID] = i
+		}
+	}
+	done := 0
+	for part := range slices.Chunk(ids, 100) {
+		spans, err := px.SpansByID(ctx, c.project, part, wholeText)
+		if err != nil {
+			return err
+		}
+		for _, s := range spans {
+			l := &items[at[s.ID]]
+			l.Span, l.whole = s, true
+			l.sides()
+		}
+		done += len(part)
+		say.say(done, len(ids))
+	}
+	return nil
 }
 
 // Mixed refuses labels that were given under different versions of a rubric.

@@ -225,11 +225,15 @@ func (w wireAnnotation) votes() map[string]float64 {
 
 // batches asks for many ids, of these annotation names or, without one, of any.
 // SQLite's plan becomes slow above 25 ids, but for a long list the number of
-// requests weighs more. The head of a request stays far below the 16 KiB that the
-// server can take.
+// requests weighs more: 1,000 spans of 10,000 take 2.0 s by 25, 0.5 s by 100 and
+// 0.2 s by 300. The head of a request stays below the 16 KiB that the server can
+// take: a trace id is twice as long as a span id.
 func (c *Client) batches(ctx context.Context, project string, names []string, t target, ids []string, text int, f func(wireAnnotation)) error {
 	size := 25
-	if len(ids) > 100 {
+	switch {
+	case len(ids) > 300 && t.id == onSpan.id:
+		size = 300
+	case len(ids) > 100:
 		size = 100
 	}
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == "" })

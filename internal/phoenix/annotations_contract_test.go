@@ -250,7 +250,7 @@ func TestAnnotated_AsksBySmallAndLargeBatches(t *testing.T) {
 		p, err := c.Project(t.Context(), project)
 		must(t, err)
 		must(t, c.Annotate(t.Context(), []Annotation{judge(s, ana, "correct", nil)}))
-		for n, want := range map[int]int{1: 1, 25: 1, 100: 4, 101: 2, 400: 4} {
+		for n, want := range map[int]int{1: 1, 25: 1, 100: 4, 101: 2, 400: 2} {
 			list := []review.Span{}
 			for range n - 1 {
 				list = append(list, review.Span{ID: rig.SpanID(), TraceID: rig.TraceID()})

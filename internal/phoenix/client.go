@@ -138,6 +138,7 @@ type request struct {
 	query  url.Values
 	body   []byte // JSON; nil: none
 	accept string // media type that is demanded; "" = application/json
+	kind   string // media type that comes where it is another one; "" = accept
 	write  bool   // what it asks for may be done although no answer comes
 	once   bool   // must not be repeated by itself: it is no upsert
 }
@@ -251,6 +252,9 @@ func (c *Client) try(ctx context.Context, r request, decode func(io.Reader) erro
 		return reused, c.refusal(r, resp)
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if r.kind != "" {
+		want = r.kind
+	}
 	if kind != want && (want != "application/json" || !strings.HasSuffix(kind, "+json")) {
 		return reused, notJSON(r.name(), kind, version)
 	}

@@ -221,6 +221,7 @@ func CompareURL(base, dataset string, experiments ...string) string {
 // SpanAnnotation is an annotation of a span, of any kind, as Phoenix holds it.
 type SpanAnnotation struct {
 	SpanID     string
+	TraceID    string // of an annotation of a whole trace, where SpanID is ""
 	Name       string
 	Kind       string // HUMAN, LLM or CODE
 	Identifier string // "" for none
@@ -250,9 +251,28 @@ func (c *Client) SpanAnnotations(ctx context.Context, project, name string, span
 		if name != "" && w.Name != name {
 			return // a server that does not know the filter
 		}
-		a := SpanAnnotation{SpanID: w.SpanID, Name: w.Name, Kind: strings.ToUpper(w.Kind), Identifier: w.Identifier, Answer: w.answer(), Metadata: w.Metadata}
-		a.Updated, _ = time.Parse(time.RFC3339, w.Updated)
-		out = append(out, a)
+		out = append(out, w.annotation())
+	})
+	return out, err
+}
+
+func (w wireAnnotation) annotation() SpanAnnotation {
+	a := SpanAnnotation{SpanID: w.SpanID, TraceID: w.TraceID, Name: w.Name, Kind: strings.ToUpper(w.Kind), Identifier: w.Identifier, Answer: w.answer(), Metadata: w.Metadata}
+	a.Updated, _ = time.Parse(time.RFC3339, w.Updated)
+	return a
+}
+
+// TraceAnnotations lists the annotations of whole traces, of all kinds, under that
+// name. Order is Phoenix's, newest first within some traces.
+//
+// Phoenix: GET /v1/projects/{id}/trace_annotations.
+func (c *Client) TraceAnnotations(ctx context.Context, project, name string, traces []string) ([]SpanAnnotation, error) {
+	var out []SpanAnnotation
+	err := c.batches(ctx, project, []string{name}, onTrace, traces, maxExplanation, func(w wireAnnotation) {
+		if w.Name != name {
+			return // a server that does not know the filter
+		}
+		out = append(out, w.annotation())
 	})
 	return out, err
 }
