@@ -11,12 +11,16 @@ import (
 	"github.com/spanbot/spanbot/internal/phoenix"
 )
 
+// datasetName is the tutorial's.
+const datasetName = "annotated-rhymes"
+
 type datasetCmd struct {
 	Name          string `help:"Name of the dataset; it is made when it does not exist, and extended when it does." default:"annotated-rhymes" placeholder:"NAME"`
 	Description   string `help:"Description, for a new dataset." placeholder:"TEXT"`
 	RubricHash    string `help:"Only labels that were given under this version of the rubric." placeholder:"HASH"`
 	AnyRubric     bool   `help:"Mix labels of different versions of the rubric."`
 	TutorialShape bool   `help:"Keys of the tutorial's notebook (attributes.input.value, attributes.llm.output_messages) in place of question and answer."`
+	Corrections   bool   `help:"A dataset of what people corrected: the output is what the model should have said, its answer is in the metadata."`
 	Seed          uint64 `default:"1" help:"Seed of the splits of new examples." placeholder:"N"`
 	DryRun        bool   `help:"Say what would be done, and do nothing."`
 	JSON          bool   `help:"Print JSON."`
@@ -60,10 +64,18 @@ func (k datasetCmd) build(a *app, w *loopWork) (evals.DatasetReport, error) {
 	if err != nil {
 		return evals.DatasetReport{}, err
 	}
+	if k.Corrections {
+		if k.TutorialShape {
+			return evals.DatasetReport{}, usage("--corrections and --tutorial-shape do not go together: the notebook knows no corrections")
+		}
+		if k.Name == datasetName {
+			k.Name = "corrected-answers"
+		}
+	}
 	p = a.progress("examples uploaded")
 	defer p.end()
 	return evals.BuildDataset(a.ctx, w.px, c, evals.DatasetOptions{Name: k.Name, Description: cmp.Or(k.Description, "Spans that people annotated, collected by Spanbot."),
-		Rubric: rubric, Project: w.name, RubricHash: k.RubricHash, AnyRubric: k.AnyRubric, TutorialShape: k.TutorialShape, DryRun: k.DryRun, Seed: k.Seed}, p.say)
+		Rubric: rubric, Project: w.name, RubricHash: k.RubricHash, AnyRubric: k.AnyRubric || k.Corrections, TutorialShape: k.TutorialShape, Corrections: k.Corrections, DryRun: k.DryRun, Seed: k.Seed}, p.say)
 }
 
 func printDataset(a *app, w *loopWork, r evals.DatasetReport) {
@@ -75,6 +87,9 @@ func printDataset(a *app, w *loopWork, r evals.DatasetReport) {
 	fmt.Fprintf(a.out, "  labels  %s\n  splits  %s\n", tally(r.Labels), tally(r.Splits))
 	if r.Corrected > 0 {
 		fmt.Fprintf(a.out, "  with a correction  %d\n", r.Corrected)
+	}
+	if r.Cleared > 0 {
+		fmt.Fprintf(a.out, "  %s without a label now: people disagree, or took it back\n", several(r.Cleared, "example"))
 	}
 	if left := r.Left(); left != "" {
 		fmt.Fprintf(a.out, "  left out  %s\n", left)

@@ -32,6 +32,7 @@ type DatasetOptions struct {
 	RubricHash    string // only labels that were given under it
 	AnyRubric     bool
 	TutorialShape bool // keys of the tutorial's notebook in place of ours
+	Corrections   bool // of what people corrected: the output is what it should have said
 	DryRun        bool
 	Seed          uint64 // of the splits of new examples
 }
@@ -53,6 +54,7 @@ type DatasetReport struct {
 	TooLong     int            `json:"too_long"`       // texts of more than 500,000 characters
 	OtherRubric int            `json:"other_rubric"`   // left out by --rubric-hash
 	Corrected   int            `json:"corrected"`
+	Cleared     int            `json:"cleared"` // in the dataset, and people agree on a label no more
 	Labels      map[string]int `json:"labels"`
 	Splits      map[string]int `json:"splits"`
 	Rubrics     map[string]int `json:"rubric_hashes"`
@@ -65,7 +67,8 @@ type DatasetReport struct {
 const shapeKey = "spanbot"
 
 // BuildDataset makes or extends a dataset from what people said of a project's
-// spans. Running it again changes only what people changed.
+// spans. Running it again changes only what people changed; an example over which
+// they came to disagree, or whose label was taken back, stays without a label.
 //
 // Texts are read of those spans alone that are not in the dataset yet, or of which
 // people say something else now: Phoenix does not change a span that it has, so an
@@ -80,6 +83,9 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 		return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("none of the %d spans of project %s has a HUMAN annotation named %s; let people judge some first (spanbot), or name another rubric with --rubric", c.Spans, o.Project, o.Rubric.Name)}
 	}
 	items := r.choose(c.Items, o)
+	if o.Corrections && len(items) == 0 {
+		return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("none of the %d spans that people annotated has a correction; it is a field of the form (Annotate…)", c.Annotated)}
+	}
 	if !o.AnyRubric && o.RubricHash == "" {
 		if err := Mixed(items); err != nil {
 			return r, err
@@ -138,6 +144,12 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 		}
 		examples = append(examples, e)
 	}
+	cleared, err := o.cleared(ctx, px, c, old)
+	if err != nil {
+		return r, err
+	}
+	r.Cleared = len(cleared)
+	examples = append(examples, cleared...)
 	if o.DryRun {
 		return r, nil
 	}
@@ -159,8 +171,56 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 	return r, nil
 }
 
+// cleared are the examples that have a label which people do not agree on any more,
+// or took back, without it. One whose span is gone keeps what was said of it.
+func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Collection, old map[string]phoenix.Example) ([]phoenix.NewExample, error) {
+	if o.Corrections {
+		return nil, nil
+	}
+	by := make(map[string]Labelled, len(c.Items))
+	for _, l := range c.Items {
+		by[l.SpanID] = l
+	}
+	var without []Labelled
+	for _, id := range slices.Sorted(maps.Keys(old)) {
+		meta := old[id].Metadata
+		if meta["label"] == nil || meta["project"] != o.Project {
+			continue
+		}
+		l, annotated := by[id]
+		switch {
+		case annotated && l.How != Disputed && l.How != "":
+			continue
+		case !annotated:
+			trace, _ := meta["trace_id"].(string)
+			l = Labelled{SpanID: id, TraceID: trace}
+		}
+		l.whole = annotated
+		without = append(without, l)
+	}
+	if err := c.read(ctx, px, without, nil); err != nil {
+		return nil, err
+	}
+	var out []phoenix.NewExample
+	for _, l := range without {
+		if !l.whole {
+			continue
+		}
+		was := old[l.SpanID]
+		l.Label, l.Score, l.Explanation = "", nil, ""
+		split, _ := was.Metadata["split"].(string)
+		meta := o.metadata(l, split)
+		meta["label"], meta["model"] = nil, was.Metadata["model"]
+		out = append(out, phoenix.NewExample{ID: l.SpanID, SpanID: l.SpanID, Split: split, Input: was.Input, Output: was.Output, Metadata: meta})
+	}
+	return out, nil
+}
+
 func (o DatasetOptions) shape() string {
-	if o.TutorialShape {
+	switch {
+	case o.Corrections:
+		return "corrections"
+	case o.TutorialShape:
 		return "tutorial"
 	}
 	return "spanbot"
@@ -170,6 +230,12 @@ func (o DatasetOptions) shape() string {
 func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
 	var items []Labelled
 	for _, l := range all {
+		if o.Corrections {
+			if l.Correction != "" {
+				items = append(items, l)
+			}
+			continue
+		}
 		if l.How == "" {
 			r.NoLabel++
 			continue
@@ -229,7 +295,11 @@ func (o DatasetOptions) says(was phoenix.Example, l Labelled) bool {
 		return false // it gets one
 	}
 	now := o.metadata(l, split)
-	now["model"] = was.Metadata["model"] // the span's, like its texts
+	for _, key := range []string{"model", "original_answer"} { // the span's, like its texts
+		if v, ok := was.Metadata[key]; ok {
+			now[key] = v
+		}
+	}
 	return reflect.DeepEqual(asJSON(was.Metadata), asJSON(now))
 }
 
@@ -289,6 +359,12 @@ func (o DatasetOptions) metadata(l Labelled, split string) map[string]any {
 	if level := l.level(); level != levelSpan {
 		m["level"] = level
 	}
+	if o.Corrections {
+		m["corrected_by"] = l.Corrector
+		if l.whole {
+			m["original_answer"] = l.Answer
+		}
+	}
 	return m
 }
 
@@ -306,6 +382,9 @@ func (o DatasetOptions) example(l Labelled, split string) phoenix.NewExample {
 	}
 	e.Input = map[string]any{"question": l.Question, "messages": messages(l.Span.Asked)}
 	e.Output = map[string]any{"answer": l.Answer, "messages": messages(l.Span.Answered)}
+	if o.Corrections {
+		e.Output = map[string]any{"answer": l.Correction, "messages": []any{map[string]any{"role": "assistant", "content": l.Correction}}}
+	}
 	return e
 }
 
@@ -447,7 +526,27 @@ func FromExamples(examples []phoenix.Example) []Labelled {
 		if h := text(e.Metadata, "rubric_hash"); h != "" {
 			l.Rubrics = strings.Fields(h)
 		}
+		l.Opinions = opinions(e)
 		out = append(out, l)
+	}
+	return out
+}
+
+// opinions reads back what people said of an example's span.
+func opinions(e phoenix.Example) (out []phoenix.SpanAnnotation) {
+	all, _ := e.Metadata["annotations"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		said, _ := all[name].([]any)
+		for _, one := range said {
+			m, _ := one.(map[string]any)
+			text := func(key string) string { s, _ := m[key].(string); return s }
+			a := phoenix.SpanAnnotation{SpanID: e.ID, Name: name, Kind: text("annotator_kind"), Identifier: text("identifier"),
+				Answer: review.Answer{Label: text("label"), Explanation: text("explanation")}}
+			if f, ok := m["score"].(float64); ok {
+				a.Score = &f
+			}
+			out = append(out, a)
+		}
 	}
 	return out
 }

@@ -31,6 +31,7 @@ type Labelled struct {
 	Score           *float64
 	Explanation     string // of one who gave this label
 	Correction      string // what it should have said
+	Corrector       string // identifier of who said so
 	How             How
 	Votes           map[string]int // without adjudications
 	Annotators      []string       // identifiers
@@ -100,7 +101,7 @@ func Resolve(opinions []phoenix.SpanAnnotation) (l Labelled, ok bool) {
 		}
 		l.Opinions = append(l.Opinions, o)
 		if c, _ := o.Metadata["correction"].(string); c != "" && l.Correction == "" {
-			l.Correction = c
+			l.Correction, l.Corrector = c, o.Identifier
 		}
 		if strings.HasPrefix(o.Identifier, review.AdjudicatedPrefix) {
 			if judge == nil { // the newest
