@@ -19,24 +19,35 @@ import (
 )
 
 // evalLoop measures the commands of the eval loop against a model that answers in
-// 200 ms, and a dataset against the official client's way.
+// 200 ms, and a dataset against the official client's way. Its parts are size,
+// judge, experiment and dataset.
 func evalLoop(l *lab) {
-	const answer, at = 200 * time.Millisecond, 16
 	n, many := 1000, 10_000
 	if l.small {
-		n, many = 100, 500
+		n, many = 100, 1000
 	}
 	if i, err := os.Stat(l.bot); err != nil {
 		l.Fatalf("%v", err)
-	} else {
+	} else if l.wants("size") {
 		l.report(i.Size() <= 65<<20, "binary: ≤ 65 MB", "%.1f MB", float64(i.Size())/(1<<20))
 	}
+	if l.wants("judge") || l.wants("experiment") {
+		judged(l, n)
+	}
+	if l.wants("dataset") {
+		datasets(l, many)
+	}
+}
+
+// judged measures a judge over n spans, and experiments over n examples.
+func judged(l *lab, n int) {
+	const answer, at = 200 * time.Millisecond, 16
+	ctx := context.Background()
 	server := rig.Phoenix(l)
 	px, err := phoenix.New(phoenix.Options{Endpoint: server.URL})
 	if err != nil {
 		l.Fatalf("%v", err)
 	}
-	ctx := context.Background()
 	if _, err := px.Server(ctx); err != nil {
 		l.Fatalf("%v", err)
 	}
@@ -56,24 +67,28 @@ func evalLoop(l *lab) {
 	}
 
 	project := "bench-evals"
-	ids := annotated(l, server, px, project, n)
 	rubric := review.DefaultRubric("correctness")
 	judge, err := evals.NewJudge("bench", modeld.Model, rubric, nil, 0)
 	if err != nil {
 		l.Fatalf("%v", err)
 	}
-	var cases []evals.Case
-	for _, id := range ids {
-		cases = append(cases, evals.Case{SpanID: id, Question: "What is it?", Answer: "It is this and that."})
-	}
-	start := time.Now()
-	if r, err := evals.RunJudge(ctx, judge, newModel(), cases, evals.JudgingOptions{Write: judge.Writer(px, true)}); err != nil || r.Written != n {
-		l.Fatalf("%v, %+v", err, r)
-	}
-	took := time.Since(start)
 	ideal := answer * time.Duration(n) / at
-	l.report(ideal.Seconds()/took.Seconds() >= .9, fmt.Sprintf("judging %d spans, 200 ms a verdict, 16 at a time, written to Phoenix: ≥ 0.9 of the ideal rate", n),
-		"%.2f (%.1f s; ideal %.1f s)", ideal.Seconds()/took.Seconds(), took.Seconds(), ideal.Seconds())
+	if l.wants("judge") {
+		var cases []evals.Case
+		for _, id := range annotated(l, server, px, project, n) {
+			cases = append(cases, evals.Case{SpanID: id, Question: "What is it?", Answer: "It is this and that."})
+		}
+		start := time.Now()
+		if r, err := evals.RunJudge(ctx, judge, newModel(), cases, evals.JudgingOptions{Write: judge.Writer(px, true)}); err != nil || r.Written != n {
+			l.Fatalf("%v, %+v", err, r)
+		}
+		took := time.Since(start)
+		l.report(ideal.Seconds()/took.Seconds() >= .9, fmt.Sprintf("judging %d spans, 200 ms a verdict, 16 at a time, written to Phoenix: ≥ 0.9 of the ideal rate", n),
+			"%.2f (%.1f s; ideal %.1f s)", ideal.Seconds()/took.Seconds(), took.Seconds(), ideal.Seconds())
+	}
+	if !l.wants("experiment") {
+		return
+	}
 
 	var examples []phoenix.NewExample
 	for i := range n {
@@ -87,12 +102,12 @@ func evalLoop(l *lab) {
 		l.Fatalf("%v", err)
 	}
 	for _, traces := range []bool{false, true} {
-		start = time.Now()
+		start := time.Now()
 		r, err := evals.RunExperiment(ctx, px, evals.ExperimentOptions{Dataset: d, Name: fmt.Sprint("traces ", traces), Task: evals.Task{Prompt: "RHYME", Model: newModel()}, Judge: judge, JudgeModel: newModel(), Trace: traces})
 		if err != nil || r.Evaluated != n {
 			l.Fatalf("%v, %+v", err, r)
 		}
-		took, ideal = time.Since(start), 2*answer*time.Duration(n)/at
+		took, ideal := time.Since(start), 2*answer*time.Duration(n)/at
 		over := 100 * (took.Seconds()/ideal.Seconds() - 1)
 		what := fmt.Sprintf("experiment of %d examples, task and judge 200 ms each, 16 at a time", n)
 		if traces {
@@ -101,7 +116,6 @@ func evalLoop(l *lab) {
 			l.report(over <= 10, what+", without traces: ≤ 10 % over the ideal", "%.1f %% (%.1f s; ideal %.1f s)", over, took.Seconds(), ideal.Seconds())
 		}
 	}
-	datasets(l, server, px, many)
 }
 
 // annotated fills a project with n spans of which each has one label of a person.
@@ -141,10 +155,12 @@ assert len(df) == int(sys.argv[3]), len(df)
 client.datasets.create_dataset(dataframe=df, name=sys.argv[2], input_keys=["attributes.input.value"], output_keys=["attributes.output.value"], span_id_key="context.span_id", timeout=600)
 `
 
-// datasets measures a dataset of n annotated spans in turns with the official way.
-func datasets(l *lab, server *rig.PhoenixServer, px *phoenix.Client, n int) {
-	project := "bench-dataset"
-	annotated(l, server, px, project, n)
+// datasets measures a dataset of the annotated ones among n spans, in turns with
+// the official way.
+func datasets(l *lab, n int) {
+	project := seeded
+	server := seed(l, n, n-100)
+	n -= 101 // the hundred, and the one that the others were made of
 	dir, err := os.MkdirTemp("", "spanbot-bench-")
 	if err != nil {
 		l.Fatalf("%v", err)

@@ -5,6 +5,7 @@
 //	go run ./bench -only poll # one group; writes nothing, or with -o a table of its own
 //	go run ./bench -only load,channels,tracked,million -o docs/benchmarks-load.md
 //	go run ./bench -only load -small # to try a group out
+//	go run ./bench -only evals/dataset # a part of a group: evals has size, judge, experiment, dataset
 //
 // Speed is promised as a ratio of two things measured in one run, in turns, so
 // that a slow or busy machine slows both. Nothing here is a test: make test
@@ -39,7 +40,11 @@ type lab struct {
 	results []result
 	redis   string
 	small   bool // to try a group out: what it says then is no figure
+	part    string
 }
+
+// wants reports that a part of the group is to be measured: each, where none is named.
+func (l *lab) wants(part string) bool { return l.part == "" || l.part == part }
 
 func (l *lab) report(holds bool, promise, measured string, args ...any) {
 	r := result{promise, fmt.Sprintf(measured, args...), holds}
@@ -63,7 +68,7 @@ var groups = []struct {
 }
 
 func main() {
-	only := flag.String("only", "", "groups, with commas between them: clicks, redraw, poll, preview, size, demo, load, channels, tracked, million, evals")
+	only := flag.String("only", "", "groups, with commas between them: clicks, redraw, poll, preview, size, demo, load, channels, tracked, million, evals; evals/dataset is a part of one")
 	out := flag.String("o", "", "where the table goes; docs/benchmarks.md when all groups run")
 	small := flag.Bool("small", false, "try the groups that take long with small sizes")
 	phoenix := flag.Int("phoenix", 0, "for the group million itself: be a stand-in Phoenix with so many spans")
@@ -80,21 +85,24 @@ func main() {
 	failed := false
 	redis := ""
 	for _, g := range groups {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), g.name) {
-			continue
-		}
-		fmt.Printf("== %s\n", g.name)
-		err := rig.Program(func(tb rig.TB) {
-			l := &lab{TB: tb, bot: buildBot(tb), small: *small}
-			g.run(l)
-			results = append(results, l.results...)
-			if l.redis != "" {
-				redis = l.redis
+		for _, asked := range strings.Split(*only, ",") {
+			name, part, _ := strings.Cut(asked, "/")
+			if name != "" && name != g.name {
+				continue
 			}
-		})
-		if err != nil {
-			fmt.Printf("NO   %s could not be measured: %v\n", g.name, err)
-			failed = true
+			fmt.Printf("== %s %s\n", g.name, part)
+			err := rig.Program(func(tb rig.TB) {
+				l := &lab{TB: tb, bot: buildBot(tb), small: *small, part: part}
+				g.run(l)
+				results = append(results, l.results...)
+				if l.redis != "" {
+					redis = l.redis
+				}
+			})
+			if err != nil {
+				fmt.Printf("NO   %s could not be measured: %v\n", g.name, err)
+				failed = true
+			}
 		}
 	}
 	failed = failed || slices.ContainsFunc(results, func(r result) bool { return !r.holds })

@@ -34,7 +34,8 @@ type DatasetOptions struct {
 	TutorialShape bool // keys of the tutorial's notebook in place of ours
 	Corrections   bool // of what people corrected: the output is what it should have said
 	DryRun        bool
-	Seed          uint64 // of the splits of new examples
+	Seed          uint64   // of the splits of new examples
+	Read          Progress // of texts
 }
 
 // DatasetReport says what became of the spans.
@@ -94,13 +95,13 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 	if len(items) == 0 {
 		return r, r.nothing()
 	}
-	old := map[string]phoenix.Example{}
+	old := map[string]phoenix.ExampleNote{}
 	d, exists, err := px.Dataset(ctx, o.Name)
 	if err != nil {
 		return r, err
 	}
 	if exists {
-		examples, version, err := px.Examples(ctx, d.ID, "", "")
+		examples, version, err := px.ExampleNotes(ctx, d.ID)
 		if err != nil {
 			return r, err
 		}
@@ -115,7 +116,7 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 			old[e.ID] = e
 		}
 	}
-	items, err = r.whole(ctx, px, &c, items, old, o, say)
+	items, err = r.whole(ctx, px, &c, items, old, o)
 	if err != nil {
 		return r, err
 	}
@@ -127,22 +128,17 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 	for _, l := range items {
 		r.include(l)
 		r.Splits[splits[l.SpanID]]++
-		was, had := old[l.SpanID]
-		if had && !l.whole {
-			r.Unchanged++
-			continue
-		}
-		e := o.example(l, splits[l.SpanID])
+		_, had := old[l.SpanID]
 		switch {
-		case !had:
-			r.Created++
-		case same(was, e):
+		case !l.whole:
 			r.Unchanged++
 			continue
-		default:
+		case had:
 			r.Updated++
+		default:
+			r.Created++
 		}
-		examples = append(examples, e)
+		examples = append(examples, o.example(l, splits[l.SpanID]))
 	}
 	cleared, err := o.cleared(ctx, px, c, old)
 	if err != nil {
@@ -173,7 +169,7 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 
 // cleared are the examples that have a label which people do not agree on any more,
 // or took back, without it. One whose span is gone keeps what was said of it.
-func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Collection, old map[string]phoenix.Example) ([]phoenix.NewExample, error) {
+func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Collection, old map[string]phoenix.ExampleNote) ([]phoenix.NewExample, error) {
 	if o.Corrections {
 		return nil, nil
 	}
@@ -195,10 +191,9 @@ func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Colle
 			trace, _ := meta["trace_id"].(string)
 			l = Labelled{SpanID: id, TraceID: trace}
 		}
-		l.whole = annotated
 		without = append(without, l)
 	}
-	if err := c.read(ctx, px, without, nil); err != nil {
+	if err := c.read(ctx, px, without, o.Read); err != nil {
 		return nil, err
 	}
 	var out []phoenix.NewExample
@@ -206,12 +201,11 @@ func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Colle
 		if !l.whole {
 			continue
 		}
-		was := old[l.SpanID]
 		l.Label, l.Score, l.Explanation = "", nil, ""
-		split, _ := was.Metadata["split"].(string)
-		meta := o.metadata(l, split)
-		meta["label"], meta["model"] = nil, was.Metadata["model"]
-		out = append(out, phoenix.NewExample{ID: l.SpanID, SpanID: l.SpanID, Split: split, Input: was.Input, Output: was.Output, Metadata: meta})
+		split, _ := old[l.SpanID].Metadata["split"].(string)
+		e := o.example(l, split)
+		e.Metadata["label"] = nil
+		out = append(out, e)
 	}
 	return out, nil
 }
@@ -259,7 +253,7 @@ func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
 
 // whole reads the texts of the items that are new in the dataset or changed, and
 // leaves out those that are too long and those whose span was deleted meanwhile.
-func (r *DatasetReport) whole(ctx context.Context, px *phoenix.Client, c *Collection, items []Labelled, old map[string]phoenix.Example, o DatasetOptions, say Progress) ([]Labelled, error) {
+func (r *DatasetReport) whole(ctx context.Context, px *phoenix.Client, c *Collection, items []Labelled, old map[string]phoenix.ExampleNote, o DatasetOptions) ([]Labelled, error) {
 	var fresh, out []Labelled
 	for _, l := range items {
 		if was, had := old[l.SpanID]; had && o.says(was, l) {
@@ -269,7 +263,7 @@ func (r *DatasetReport) whole(ctx context.Context, px *phoenix.Client, c *Collec
 		}
 		fresh = append(fresh, l)
 	}
-	if err := c.read(ctx, px, fresh, say); err != nil {
+	if err := c.read(ctx, px, fresh, o.Read); err != nil {
 		return nil, err
 	}
 	for _, l := range fresh {
@@ -289,7 +283,7 @@ func (r *DatasetReport) whole(ctx context.Context, px *phoenix.Client, c *Collec
 }
 
 // says reports that an example holds what people say of its span now.
-func (o DatasetOptions) says(was phoenix.Example, l Labelled) bool {
+func (o DatasetOptions) says(was phoenix.ExampleNote, l Labelled) bool {
 	split, _ := was.Metadata["split"].(string)
 	if split == "" {
 		return false // it gets one
@@ -300,7 +294,7 @@ func (o DatasetOptions) says(was phoenix.Example, l Labelled) bool {
 			now[key] = v
 		}
 	}
-	return reflect.DeepEqual(asJSON(was.Metadata), asJSON(now))
+	return reflect.DeepEqual(any(was.Metadata), asJSON(now))
 }
 
 // include counts an item that is in the dataset.
@@ -434,11 +428,6 @@ func counts(m map[string]int) map[string]any {
 	return out
 }
 
-// same reports that an example is in the dataset as it would be written now.
-func same(was phoenix.Example, e phoenix.NewExample) bool {
-	return reflect.DeepEqual(asJSON(was.Input), asJSON(e.Input)) && reflect.DeepEqual(asJSON(was.Output), asJSON(e.Output)) && reflect.DeepEqual(asJSON(was.Metadata), asJSON(e.Metadata))
-}
-
 // asJSON is a value as it is after a way through JSON.
 func asJSON(v any) (out any) {
 	b, err := json.Marshal(v)
@@ -453,7 +442,7 @@ func asJSON(v any) (out any) {
 // learned from one must never be measured on it. New ones are dealt out label by
 // label, in an order that hangs on the span id alone, to the split that lacks
 // most.
-func assign(items []Labelled, old map[string]phoenix.Example, seed uint64) map[string]string {
+func assign(items []Labelled, old map[string]phoenix.ExampleNote, seed uint64) map[string]string {
 	out := map[string]string{}
 	have := map[string]map[string]int{} // by label and split
 	add := func(label, split string) {

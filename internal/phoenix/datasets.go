@@ -116,10 +116,28 @@ func (c *Client) Examples(ctx context.Context, dataset, version, split string) (
 	if split != "" {
 		q.Set("split", split)
 	}
+	return examples[Example](ctx, c, dataset, q)
+}
+
+// ExampleNote is an example without its texts.
+type ExampleNote struct {
+	ID       string         `json:"id"` // as it was given when uploaded
+	Metadata map[string]any `json:"metadata"`
+}
+
+// ExampleNotes lists the newest version of a dataset without the texts of its
+// examples, which come over the wire all the same, but are not kept.
+//
+// Phoenix: GET /v1/datasets/{id}/examples.
+func (c *Client) ExampleNotes(ctx context.Context, dataset string) ([]ExampleNote, string, error) {
+	return examples[ExampleNote](ctx, c, dataset, nil)
+}
+
+func examples[E any](ctx context.Context, c *Client, dataset string, q url.Values) ([]E, string, error) {
 	var out struct {
 		Data struct {
-			VersionID string    `json:"version_id"`
-			Examples  []Example `json:"examples"`
+			VersionID string `json:"version_id"`
+			Examples  []E    `json:"examples"`
 		} `json:"data"`
 	}
 	r := request{call: "dataset_examples", method: http.MethodGet, path: "/v1/datasets/" + url.PathEscape(dataset) + "/examples", query: q}
