@@ -110,9 +110,10 @@ func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions)
 	work, done := make(chan piece), make(chan outcome)
 	var workers sync.WaitGroup
 	// Workers wait for models, storers for Phoenix, which takes writes one at a
-	// time anyway: no model waits for a database.
+	// time anyway: no model waits for a database. Each model bounds its own calls;
+	// while one answers, the other need not rest.
 	store := make(chan outcome, 256)
-	for range min(max(o.Task.Model.Concurrency(), o.JudgeModel.Concurrency()), max(1, len(todo))) {
+	for range min(o.Task.Model.Concurrency()+o.JudgeModel.Concurrency(), max(1, len(todo))) {
 		workers.Go(func() {
 			for p := range work {
 				if out, ok := x.do(run, p); ok {
