@@ -125,6 +125,9 @@ func (m *members) ask(ctx context.Context, id string, s *memberSet) {
 // asked at each action that says something, whatever the card showed them.
 func (b *Bot) mayJudge(ctx context.Context, ref review.Ref, user string) error {
 	r := b.route(ref.Route)
+	if base, _, study := strings.Cut(ref.Route, studyMark); r == nil && study {
+		r = b.route(base) // whose reviewers they are, also while the study is not known here
+	}
 	if r == nil {
 		return nil
 	}

@@ -304,6 +304,41 @@ func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
 	})
 }
 
+// Who may not judge in a route may not decide in its studies, known here or not.
+func TestBubble_AStudyHasItsRoutesReviewers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubbleRoute()
+		r.Since = 24 * time.Hour
+		b := quiet(t, r)
+		ana, ben := b.people[0], b.people[1]
+		b.routes[0].Reviewers = []string{ben.ID}
+		defer b.end()
+		b.ingest(0, 1)
+		b.start()
+		time.Sleep(time.Minute)
+		if _, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		name := AdjudicationOf(r.Name)
+		if said := b.answer(ana, name, 0, review.HumanRight); !strings.Contains(said, "only the reviewers of this queue") {
+			t.Errorf("who is no reviewer was told %q", said)
+		}
+		if said := b.answer(ben, name, 0, review.HumanRight); said != "" {
+			t.Errorf("a reviewer was told %q", said)
+		}
+		b.redis.FlushAll()
+		for _, bot := range b.bots {
+			_ = bot.end()
+		}
+		b.start()
+		time.Sleep(2 * time.Minute)
+		if said := b.answer(ana, name, 1, review.HumanRight); !strings.Contains(said, "only the reviewers of this queue") {
+			t.Errorf("of a study that is not known any more, who is no reviewer was told %q", said)
+		}
+	})
+}
+
 func TestAsk_RefusesARouteThatIsNotThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := bubbleRoute()
