@@ -304,6 +304,84 @@ func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
 	})
 }
 
+// form opens the form behind the ⋯ of an answered card, and returns its view.
+func (b *bubble) form(who slackd.Person, route string, n int) slackd.View {
+	b.t.Helper()
+	for _, m := range b.slack.Messages(b.channels()[0]) {
+		for _, bl := range blocksOf(m) {
+			accessory, has := bl["accessory"]
+			if !has || bl["block_id"] != "card:"+route+":"+spanID(n) {
+				continue
+			}
+			option := optionOf(map[string]any{"elements": []any{accessory}}, "annotate")
+			if err := b.slack.Click(who.ID, b.channels()[0], m["ts"].(string), slackd.Action{BlockID: bl["block_id"].(string), ActionID: "more", Option: option}); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+	time.Sleep(10 * time.Second)
+	views := b.slack.Views(who.ID)
+	if len(views) != 1 {
+		b.t.Fatalf("%d forms are open", len(views))
+	}
+	return views[0]
+}
+
+// A mind is changed with a reason in the form, which asks for nothing that a study
+// does not store; and what was decided can be taken back.
+func TestBubble_ADecisionIsChangedAndTakenBackInTheForm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bubbleRoute()
+		r.Since = 24 * time.Hour
+		b := quiet(t, r)
+		defer b.end()
+		b.ingest(0, 0)
+		b.start()
+		time.Sleep(time.Minute)
+		if _, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		name, ana := AdjudicationOf(r.Name), b.people[0]
+		id := "adjudicated:" + review.Reviewer{Team: b.slack.Team(), ID: ana.ID}.Identifier()
+		if said := b.answer(ana, name, 0, review.HumanRight); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		v := b.form(ana, name, 0)
+		raw, _ := json.Marshal(v.Object)
+		for _, not := range []string{`"correction"`, `"target"`, `"score"`} {
+			if strings.Contains(string(raw), `"block_id":`+not) {
+				t.Errorf("the form asks for %s", not)
+			}
+		}
+		if !strings.Contains(string(raw), `"initial_option":{"text":{"emoji":true,"text":"Human right"`) {
+			t.Errorf("the form does not show what was said: %s", raw)
+		}
+		values := map[string]any{
+			"label":       map[string]any{"label": map[string]any{"type": "radio_buttons", "selected_option": map[string]any{"value": review.JudgeRight}}},
+			"explanation": map[string]any{"explanation": map[string]any{"type": "plain_text_input", "value": "It names no source."}},
+		}
+		if err := b.slack.Submit(ana.ID, v.ID, values); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		same(t, "changed", b.stored(0, "correctness"), map[string]string{id: "incorrect (Judge right)"})
+		if now := b.shown(name, 0); !strings.Contains(now, "It names no source.") {
+			t.Errorf("the card says %s", now)
+		}
+		v = b.form(ana, name, 0)
+		if err := b.slack.ClickView(ana.ID, v.ID, slackd.Action{BlockID: "withdraw", ActionID: "withdraw"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		same(t, "taken back", b.stored(0, "correctness"), map[string]string{})
+		if ts, _ := b.button(name, spanID(0), review.JudgeRight); ts == "" {
+			t.Errorf("the card does not ask again: %s", b.shown(name, 0))
+		}
+	})
+}
+
 // Who may not judge in a route may not decide in its studies, known here or not.
 func TestBubble_AStudyHasItsRoutesReviewers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
