@@ -222,8 +222,14 @@ func (k experimentCompareCmd) preferred(a *app, w *loopWork, c *evals.Comparison
 		return "", nil
 	}
 	p, err := evals.Preferred(a.ctx, w.px, *c, bot.SideBySidePrefix(c.Pair()))
-	if err != nil || p.Votes == 0 {
+	if err != nil {
 		return "", err
+	}
+	if p.Votes == 0 {
+		if k.Reveal {
+			told = "nobody answered a card with these two side by side yet (--cards asks)"
+		}
+		return told, nil
 	}
 	states, err := a.studies(*c)
 	if err != nil {

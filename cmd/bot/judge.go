@@ -298,6 +298,9 @@ func (judgeAlignCmd) Help() string {
 // Run aligns.
 func (k judgeAlignCmd) Run(a *app) error {
 	if k.CSV != "" {
+		if k.Cards != "" || k.Post != "" {
+			return usage("--csv stands alone: a file has no spans to ask about (--cards), and nothing to link to (--post)")
+		}
 		return k.alignCSV(a)
 	}
 	j, err := readJudge(k.Judge)
