@@ -1,15 +1,18 @@
 package evals
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spanbot/spanbot/internal/phoenix"
@@ -41,7 +44,10 @@ type ExperimentOptions struct {
 	JudgeModel  *Model
 	Resume      string // id of an experiment to go on with
 	Trace       bool
+	Journal     string // folder for answers until Phoenix has them; "" for none
 	Progress    Progress
+
+	tries int // of a write to Phoenix; 0 for as many as take half a minute
 }
 
 // The metadata of our experiments, by which two of them are compared.
@@ -64,6 +70,9 @@ type ExperimentReport struct {
 	Examples    int            `json:"examples"`
 	Runs        int            `json:"runs"` // asked for now
 	Had         int            `json:"already_run"`
+	Delivered   int            `json:"delivered"` // answers of an earlier run that Phoenix had not taken then
+	Waiting     int            `json:"waiting"`   // answers that Phoenix did not take now: see Journal
+	Journal     string         `json:"journal,omitempty"`
 	TaskErrors  int            `json:"task_errors"`
 	Evaluated   int            `json:"evaluated"`
 	Unparsable  int            `json:"unparsable"`
@@ -82,6 +91,10 @@ type ExperimentReport struct {
 // earlier run stopped, failed runs and failed evaluations among it. When ctx ends
 // it starts nothing new and stores what it has.
 //
+// Answers are in the journal before they are on their way to Phoenix. When it takes
+// one no more, nothing new is asked for and what models are at is kept; the next
+// run of the experiment delivers it first, and buys none of it again.
+//
 // Invalid: the dataset has no example in these splits; an experiment to resume is
 // of another dataset, prompt or judge.
 func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions) (ExperimentReport, error) {
@@ -95,6 +108,37 @@ func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions)
 	if e.Examples == 0 {
 		return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s has no example in the splits %s", o.Dataset.Name, strings.Join(o.Splits, ", "))}
 	}
+	kept, err := openJournal(o.Journal, e)
+	if err != nil {
+		return r, err
+	}
+	x := &experiment{o: o, px: px, e: e, journal: kept}
+	if r.Delivered, err = x.deliver(ctx); err != nil {
+		return r, x.ended(&r, err)
+	}
+	r, err = x.run(ctx, r, start)
+	return r, x.ended(&r, err)
+}
+
+// ended closes the journal, and says where answers wait that Phoenix did not take.
+func (x *experiment) ended(r *ExperimentReport, err error) error {
+	waiting := len(x.journal.waiting())
+	if failed := x.journal.close(); failed != nil && err == nil {
+		err = fmt.Errorf("the experiment is stored, but its journal cannot be closed: %w", failed)
+	}
+	if waiting == 0 {
+		return err
+	}
+	r.Waiting, r.Journal = waiting, x.journal.path
+	if err == nil {
+		err = &review.Error{Kind: review.Unsure, Text: "Phoenix did not take everything"}
+	}
+	return fmt.Errorf("%w; %d answers wait in %s, and the next run of the experiment delivers them first", err, waiting, x.journal.path)
+}
+
+// run does what the experiment lacks.
+func (x *experiment) run(ctx context.Context, r ExperimentReport, start time.Time) (ExperimentReport, error) {
+	px, e, o := x.px, x.e, x.o
 	todo, err := pending(ctx, px, e, o, r.Labels)
 	if err != nil {
 		return r, err
@@ -102,11 +146,9 @@ func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions)
 	r.Had = e.Examples*max(1, e.Repetitions) - len(todo)
 	run, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var rec *Recorder
 	if o.Trace {
-		rec = NewRecorder(px)
+		x.rec = NewRecorder(px)
 	}
-	x := &experiment{o: o, px: px, e: e, rec: rec}
 	work, done := make(chan piece), make(chan outcome)
 	var workers sync.WaitGroup
 	// Workers wait for models, storers for Phoenix, which takes writes one at a
@@ -126,7 +168,14 @@ func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions)
 	for range 4 {
 		storers.Go(func() {
 			for out := range store {
-				out.err = x.store(context.WithoutCancel(ctx), out)
+				if x.journal == nil || !x.refused.Load() {
+					out.err = x.store(context.WithoutCancel(ctx), out)
+				} else { // it lies in the journal; trying each in vain would take hours
+					out.err = errWaits
+				}
+				if out.err != nil {
+					x.refused.Store(true)
+				}
 				done <- out
 			}
 		})
@@ -150,9 +199,11 @@ func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions)
 	var storeErr error
 	for out := range done {
 		n++
-		r.count(out)
+		if out.err == nil || x.journal == nil {
+			r.count(out)
+		}
 		switch {
-		case out.err != nil && storeErr == nil:
+		case out.err != nil && (storeErr == nil || errors.Is(storeErr, errWaits)):
 			storeErr = out.err
 			stop(out.err)
 		case out.fatal != nil:
@@ -160,7 +211,7 @@ func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions)
 		}
 		o.Progress.say(n, len(todo))
 	}
-	if err := rec.Flush(context.WithoutCancel(ctx)); err != nil && storeErr == nil {
+	if err := x.rec.Flush(context.WithoutCancel(ctx)); err != nil && storeErr == nil {
 		storeErr = fmt.Errorf("the experiment is stored, but not all of its traces: %w", err)
 	}
 	r.TaskSpent, r.JudgeSpent, r.Seconds = o.Task.Model.Spent(), o.JudgeModel.Spent(), time.Since(start).Seconds()
@@ -325,10 +376,88 @@ type outcome struct {
 }
 
 type experiment struct {
-	o   ExperimentOptions
-	px  *phoenix.Client
-	e   phoenix.Experiment
-	rec *Recorder
+	o       ExperimentOptions
+	px      *phoenix.Client
+	e       phoenix.Experiment
+	rec     *Recorder
+	journal *journal
+	refused atomic.Bool // Phoenix did not take something
+
+	mu   sync.Mutex
+	runs map[string]phoenix.Run // that Phoenix has, as they were last listed
+}
+
+// errWaits is of what was not sent because Phoenix had not taken something before.
+var errWaits = errors.New("it was not sent to Phoenix")
+
+// key is a piece's in the journal.
+func (p piece) key() string { return fmt.Sprintf("%s %d", p.example, p.repetition) }
+
+// deliver brings Phoenix what an earlier run left in the journal. What Phoenix will
+// never take stays there, and its example is asked for again.
+func (x *experiment) deliver(ctx context.Context) (int, error) {
+	n := 0
+	for _, p := range x.journal.waiting() {
+		err := x.send(ctx, p)
+		switch {
+		case err == nil:
+			n++
+		case transient(err) || ctx.Err() != nil:
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// send brings Phoenix an answer, or a verdict, or both.
+func (x *experiment) send(ctx context.Context, p paid) error {
+	id := ""
+	if p.Run != nil {
+		var had bool
+		err := x.stubborn(ctx, func() error {
+			var err error
+			id, had, err = x.px.AddRun(ctx, x.e.ID, *p.Run)
+			return err
+		})
+		if err == nil && had && p.Evaluation != nil {
+			id, err = x.stored(ctx, p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if p.Evaluation != nil {
+		e := *p.Evaluation
+		e.RunID = cmp.Or(e.RunID, id)
+		if e.RunID != "" {
+			if err := x.stubborn(ctx, func() error { return x.px.AddEvaluation(ctx, e) }); err != nil {
+				return err
+			}
+		}
+	}
+	return x.journal.keep(paid{Key: p.Key, Stored: true})
+}
+
+// stored finds the run that Phoenix had already; "" where its answer is another
+// one: somebody else was quicker, and the verdict is not of theirs. It is ours
+// where the answer to its storing was lost.
+func (x *experiment) stored(ctx context.Context, p paid) (string, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if _, known := x.runs[p.Key]; !known {
+		list, err := x.px.Runs(ctx, x.e.ID)
+		if err != nil {
+			return "", err
+		}
+		x.runs = map[string]phoenix.Run{}
+		for _, r := range list {
+			x.runs[piece{example: r.Example, repetition: r.Repetition}.key()] = r
+		}
+	}
+	if r := x.runs[p.Key]; reflect.DeepEqual(r.Output, p.Run.Output) {
+		return r.ID, nil
+	}
+	return "", nil
 }
 
 // do asks the model and the judge; false when it was interrupted before there was
@@ -349,6 +478,10 @@ func (x *experiment) do(ctx context.Context, p piece) (outcome, bool) {
 			return out, true
 		}
 		out.output = strings.TrimSpace(a.Text)
+		run := out.run()
+		if err := x.journal.keep(paid{Key: p.key(), Run: &run}); err != nil {
+			out.fatal = err
+		}
 		out.traceID = x.rec.task(x.o.Name, x.e.Project, p.question, out)
 	}
 	// The judge never learned from an answer that was made a moment ago: only its
@@ -369,7 +502,22 @@ func (x *experiment) do(ctx context.Context, p piece) (outcome, bool) {
 		}
 	}
 	out.evalTrace = x.rec.verdict(x.o.Judge, out.verdict)
+	if out.verdict.Status != Failed {
+		e := x.evaluation(out, out.runID)
+		if err := x.journal.keep(paid{Key: p.key(), Evaluation: &e}); err != nil && out.fatal == nil {
+			out.fatal = err
+		}
+	}
 	return out, true
+}
+
+// run is the answer as Phoenix takes it.
+func (out outcome) run() phoenix.Run {
+	r := phoenix.Run{Example: out.example, Repetition: out.repetition, Output: out.output, Error: out.failed, Start: out.start, End: out.end, TraceID: out.traceID}
+	if out.failed != "" {
+		r.Output = nil
+	}
+	return r
 }
 
 // task records the run as Phoenix's own runner does: a CHAIN span "Task: name" in
@@ -388,28 +536,20 @@ func (r *Recorder) task(name, project, question string, out outcome) string {
 
 // store writes a run and its evaluation to Phoenix.
 func (x *experiment) store(ctx context.Context, out outcome) error {
-	runID := out.runID
-	if runID == "" {
-		run := phoenix.Run{Example: out.example, Repetition: out.repetition, Output: out.output, Error: out.failed, Start: out.start, End: out.end, TraceID: out.traceID}
-		if out.failed != "" {
-			run.Output = nil
-		}
-		var had bool
-		err := stubborn(ctx, func() error {
-			var err error
-			runID, had, err = x.px.AddRun(ctx, x.e.ID, run)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if had { // somebody else was quicker: their answer counts
-			return nil
-		}
+	p := paid{Key: out.key()}
+	if out.runID == "" {
+		run := out.run()
+		p.Run = &run
 	}
-	if out.failed != "" {
-		return nil
+	if out.failed == "" {
+		e := x.evaluation(out, out.runID)
+		p.Evaluation = &e
 	}
+	return x.send(ctx, p)
+}
+
+// evaluation is a verdict on a run as Phoenix takes it.
+func (x *experiment) evaluation(out outcome, runID string) phoenix.Evaluation {
 	e := phoenix.Evaluation{RunID: runID, Name: x.o.Judge.Annotation(), Kind: "LLM", Start: out.verdict.started, End: out.verdict.started.Add(out.verdict.Took), TraceID: out.evalTrace,
 		Answer:   review.Answer{Label: out.verdict.Label, Score: out.verdict.Score, Explanation: out.verdict.Explanation},
 		Metadata: map[string]any{"judge": x.o.Judge.Identifier(), "status": string(out.verdict.Status), "model": out.verdict.Model, "mode": string(out.verdict.Mode)}}
@@ -422,15 +562,19 @@ func (x *experiment) store(ctx context.Context, out outcome) error {
 	if out.verdict.Status != Judged {
 		e.Answer, e.Error = review.Answer{}, string(out.verdict.Status)+": "+out.verdict.Why
 	}
-	return stubborn(ctx, func() error { return x.px.AddEvaluation(ctx, e) })
+	return e
 }
 
 // stubborn repeats a write that Phoenix may take a moment later: what it holds was
 // paid for.
-func stubborn(ctx context.Context, f func() error) error {
+func (x *experiment) stubborn(ctx context.Context, f func() error) error {
+	tries := x.o.tries
+	if tries == 0 {
+		tries = 8
+	}
 	for try := 0; ; try++ {
 		err := f()
-		if err == nil || !transient(err) || try == 7 || !sleep(ctx, time.Duration(250<<try)*time.Millisecond) {
+		if err == nil || !transient(err) || try == tries-1 || !sleep(ctx, time.Duration(250<<try)*time.Millisecond) {
 			return err
 		}
 	}
