@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -34,6 +35,7 @@ type experimentRunCmd struct {
 	Judge       string   `default:"judge.yaml" help:"The judge's file." placeholder:"FILE"`
 	Resume      string   `help:"Go on with this experiment: what failed or is missing." placeholder:"ID"`
 	Traces      bool     `default:"true" negatable:"" help:"Record the calls in the experiment's project in Phoenix."`
+	Journal     string   `help:"Folder where answers wait until Phoenix has them (default spanbot/experiments in the user's cache folder); off for none." placeholder:"DIR"`
 	JSON        bool     `help:"Print JSON."`
 	modelFlags
 }
@@ -41,6 +43,7 @@ type experimentRunCmd struct {
 // Help is shown below the flags.
 func (experimentRunCmd) Help() string {
 	return "Each example's question goes to the model under the prompt; the judge looks at each answer. Runs and evaluations are stored in Phoenix as they come, so it can be stopped and gone on with: --resume. " +
+		"Until Phoenix has an answer it lies in a journal on this machine, so that none is bought twice when Phoenix goes away: --resume delivers what is left there first. " +
 		"Exit code 0; 1: a model or Phoenix failed, or --max-cost was reached; 2: settings are wrong, or the experiment to resume is another one."
 }
 
@@ -105,10 +108,29 @@ func (k experimentRunCmd) run(a *app, w *loopWork, ms *models, d phoenix.Dataset
 	if err != nil {
 		return evals.ExperimentReport{}, err
 	}
+	journal, err := journalFolder(k.Journal)
+	if err != nil {
+		return evals.ExperimentReport{}, err
+	}
 	p := a.progress("runs")
 	defer p.end()
 	return evals.RunExperiment(a.ctx, w.px, evals.ExperimentOptions{Dataset: d, VersionID: k.Version, Splits: k.Split, Repetitions: k.Repetitions, Name: k.Name,
-		Description: k.Description, Task: evals.Task{Prompt: prompt, Model: task}, Judge: j, JudgeModel: judge, Resume: k.Resume, Trace: k.Traces, Progress: p.say})
+		Description: k.Description, Task: evals.Task{Prompt: prompt, Model: task}, Judge: j, JudgeModel: judge, Resume: k.Resume, Trace: k.Traces, Journal: journal, Progress: p.say})
+}
+
+// journalFolder is where answers wait until Phoenix has them; "" for nowhere.
+func journalFolder(dir string) (string, error) {
+	switch dir {
+	case "off":
+		return "", nil
+	case "":
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", usage("there is no folder for the journal of the answers (%v); name one with --journal, or do without with --journal off", err)
+		}
+		return filepath.Join(cache, "spanbot", "experiments"), nil
+	}
+	return dir, nil
 }
 
 func printExperiment(a *app, w *loopWork, r evals.ExperimentReport) {
@@ -116,6 +138,9 @@ func printExperiment(a *app, w *loopWork, r evals.ExperimentReport) {
 		return
 	}
 	fmt.Fprintf(a.out, "%s: %d of %d runs done now, %d before; %d answers judged, %d unparsable, %d failed\n", r.Name, r.Runs, r.Examples, r.Had, r.Evaluated, r.Unparsable, r.TaskErrors+r.EvalErrors)
+	if r.Delivered > 0 {
+		fmt.Fprintf(a.out, "  %s that Phoenix had not taken before came from the journal\n", several(r.Delivered, "answer"))
+	}
 	fmt.Fprintf(a.out, "  labels  %s\n  task    %s\n  judge   %s\n  time    %.1f s\n", tally(r.Labels), spent(r.TaskSpent), spent(r.JudgeSpent), r.Seconds)
 	if r.StandIn {
 		fmt.Fprintln(a.out, "  "+noModel)
