@@ -153,7 +153,7 @@ func (judgeRunCmd) Help() string {
 }
 
 // cases lists what is to be judged.
-func (t judgeTarget) cases(a *app, w *loopWork) ([]evals.Case, error) {
+func (t judgeTarget) cases(a *app, w *loopWork, j *evals.Judge) ([]evals.Case, error) {
 	if t.Dataset != "" {
 		d, err := w.dataset(a, t.Dataset)
 		if err != nil {
@@ -174,7 +174,7 @@ func (t judgeTarget) cases(a *app, w *loopWork) ([]evals.Case, error) {
 	}
 	p := a.progress("spans read")
 	defer p.end()
-	out, err := evals.Cases(a.ctx, w.px, w.project.ID, t.Limit, p.say)
+	out, err := evals.CasesFor(a.ctx, w.px, w.project.ID, j, t.Limit, p.say)
 	return out, err
 }
 
@@ -196,7 +196,7 @@ func (k judgeRunCmd) Run(a *app) error {
 		return err
 	}
 	defer w.close()
-	cases, err := k.cases(a, w)
+	cases, err := k.cases(a, w, j)
 	if err != nil {
 		return err
 	}
@@ -238,9 +238,11 @@ func (k judgeRunCmd) with(a *app, w *loopWork, ms *models, j *evals.Judge, cases
 	if err != nil {
 		return evals.JudgingReport{}, err
 	}
-	ids := make([]string, len(cases))
-	for i, c := range cases {
-		ids[i] = c.SpanID
+	var ids []string
+	for _, c := range cases {
+		if !c.Had {
+			ids = append(ids, c.SpanID)
+		}
 	}
 	before, err := evals.Verdicts(a.ctx, w.px, w.project.ID, j.Annotation(), ids)
 	if err != nil {

@@ -328,7 +328,7 @@ func writeJudge(path string, j *evals.Judge) error {
 
 func (k loopCmd) align(a *app, w *loopWork, ms *models, j *evals.Judge) (evals.Alignment, error) {
 	run := judgeRunCmd{judgeTarget: judgeTarget{Judge: k.Judge, Dataset: k.Dataset}, modelFlags: k.modelFlags, Traces: true, Votes: 1}
-	cases, err := run.cases(a, w)
+	cases, err := run.cases(a, w, j)
 	if err != nil {
 		return evals.Alignment{}, err
 	}

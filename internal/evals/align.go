@@ -425,7 +425,7 @@ func Cases(ctx context.Context, px *phoenix.Client, project string, limit int, s
 			continue
 		}
 		question, answer, _ := sides(row.Span)
-		out = append(out, Case{row.ID, question, answer})
+		out = append(out, Case{SpanID: row.ID, Question: question, Answer: answer})
 		if len(out) == limit {
 			break
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spanbot/spanbot/internal/phoenix"
 	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/modeld"
 	"github.com/spanbot/spanbot/internal/sandbox/rig"
 )
 
@@ -264,5 +265,57 @@ func TestDataset_AWordOnATraceIsItsRootSpans(t *testing.T) {
 	w.say(1, "ana", "correct", nil)
 	if r, err := w.dataset(nil); err != nil || r.Updated != 1 || r.Labels["incorrect"] != 1 {
 		t.Errorf("overruled: %+v, %v", r, err)
+	}
+}
+
+// What a judge has judged is not read again, and both ways to the cases agree.
+func TestCasesFor_ReadsWhatTheJudgeHasNotSeen(t *testing.T) {
+	w := newWorld(t, 25, func(int, string) string { return "" })
+	j := testJudge()
+	px, asked := through(t, w.rig, nil)
+	slow, _ := through(t, w.rig, func(r *http.Request) int {
+		if r.Method == http.MethodPost && r.URL.Path == "/v1/spans" {
+			return http.StatusMethodNotAllowed
+		}
+		return 0
+	})
+	m, server := serve(t, modeld.Options{}, nil)
+	ctx := t.Context()
+	byID := func(cases []Case) []Case {
+		return slices.SortedFunc(slices.Values(cases), func(a, b Case) int { return strings.Compare(a.SpanID, b.SpanID) })
+	}
+	all, err := CasesFor(ctx, px, w.project.ID, j, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	walked, err := CasesFor(ctx, slow, w.project.ID, j, 0, nil)
+	if diff := cmp.Diff(byID(walked), byID(all)); err != nil || len(all) != 25 || diff != "" {
+		t.Fatalf("%d cases, %v\n%s", len(all), err, diff)
+	}
+	r, err := RunJudge(ctx, j, m, all[:20], JudgingOptions{Write: j.Writer(w.px, true)})
+	if err != nil || r.Written != 20 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	asked.take()
+	rest, err := CasesFor(ctx, px, w.project.ID, j, 0, nil)
+	if n := asked.take(); err != nil || len(rest) != 25 || n["GET spans"] != 1 || n["POST spans"] != 1 {
+		t.Fatalf("%d cases, %v, %v", len(rest), n, err)
+	}
+	before := server.Requests()
+	r, err = RunJudge(ctx, j, m, rest, JudgingOptions{Write: j.Writer(w.px, true)})
+	if err != nil || r.Cases != 25 || r.Had != 20 || r.Judged != 5 || server.Requests()-before != 5 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if prompt, calls, _ := j.Forecast(rest, 1, nil); calls != 5 || prompt == "" {
+		t.Errorf("forecast: %d calls", calls)
+	}
+	// Another version of the judge has seen nothing.
+	other := *j
+	other.Rubric += " Be strict."
+	if got, err := CasesFor(ctx, px, w.project.ID, &other, 0, nil); err != nil || slices.ContainsFunc(got, func(c Case) bool { return c.Had || c.Answer == "" }) || len(got) != 25 {
+		t.Errorf("%d cases, %v", len(got), err)
+	}
+	if got, err := CasesFor(ctx, px, w.project.ID, j, 3, nil); err != nil || len(got) != 3 || got[0].Answer == "" {
+		t.Errorf("the newest three: %v, %v", got, err)
 	}
 }

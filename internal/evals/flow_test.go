@@ -307,7 +307,7 @@ func TestLoop_OnARealPhoenix(t *testing.T) {
 	items := FromExamples(examples)
 	var cases []Case
 	for _, l := range items {
-		cases = append(cases, Case{l.SpanID, l.Question, l.Answer})
+		cases = append(cases, Case{SpanID: l.SpanID, Question: l.Question, Answer: l.Answer})
 	}
 	if _, err := AlignItems(ctx, w.px, w.project.ID, j, items); review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), "run the judge over them first") {
 		t.Errorf("aligned before it judged: %v", err)

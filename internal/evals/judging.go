@@ -31,6 +31,48 @@ type Case struct {
 	SpanID   string
 	Question string
 	Answer   string
+	Had      bool // this very judge has judged it before: it comes without texts
+}
+
+// CasesFor is Cases for a judge: of what it has judged before no texts are read,
+// where Phoenix can tell. At most limit (0: all) means the newest, whether they were
+// judged or not, and then those are read as they come.
+func CasesFor(ctx context.Context, px *phoenix.Client, project string, j *Judge, limit int, say Progress) ([]Case, error) {
+	if limit > 0 {
+		return Cases(ctx, px, project, limit, say)
+	}
+	without, with, err := px.Unjudged(ctx, project, j.Annotation(), j.Identifier())
+	if ctx.Err() != nil {
+		return nil, err
+	}
+	if err != nil {
+		return Cases(ctx, px, project, limit, say)
+	}
+	var out []Case
+	done := 0
+	for part := range slices.Chunk(without, 100) {
+		ids := make([]string, len(part))
+		for i, s := range part {
+			ids[i] = s.ID
+		}
+		spans, err := px.SpansByID(ctx, project, ids, maxData+1)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range spans {
+			if s.Kind == "EVALUATOR" { // in lower case there
+				continue
+			}
+			question, answer, _ := sides(s)
+			out = append(out, Case{SpanID: s.ID, Question: question, Answer: answer})
+		}
+		done += len(part)
+		say.say(done, len(without))
+	}
+	for _, s := range with {
+		out = append(out, Case{SpanID: s.ID, Had: true})
+	}
+	return out, nil
 }
 
 // Verdict is what a judge said of a case.
@@ -175,7 +217,7 @@ func RunJudge(ctx context.Context, j *Judge, m *Model, cases []Case, o JudgingOp
 	start := time.Now()
 	var todo []Case
 	for _, c := range cases {
-		if o.Had[c.SpanID] {
+		if c.Had || o.Had[c.SpanID] {
 			r.Had++
 			continue
 		}
@@ -381,7 +423,7 @@ func Verdicts(ctx context.Context, px *phoenix.Client, project, annotation strin
 func (j *Judge) Forecast(cases []Case, votes int, prices map[string]Price) (prompt string, calls int, cost Cost) {
 	var u Usage
 	for _, c := range cases {
-		if j.Knows(c.SpanID) || strings.TrimSpace(c.Answer) == "" {
+		if c.Had || j.Knows(c.SpanID) || strings.TrimSpace(c.Answer) == "" {
 			continue
 		}
 		text := j.Prompt(c.Question, c.Answer)

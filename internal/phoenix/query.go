@@ -10,6 +10,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,35 @@ func (c *Client) Spoken(ctx context.Context, project, name string) (Spoken, erro
 		return Spoken{}, err
 	}
 	return Spoken{Spans: p.Spans, OnSpan: parts[0], OnTrace: parts[1]}, nil
+}
+
+// Unjudged asks which root spans of a project have no annotation of that name and
+// identifier, and which have one: evaluators' spans are neither. Texts are left out,
+// and Spoken says what it costs and that it may fail; before 20.10 it does.
+//
+// Phoenix: POST /graphql, POST /v1/spans.
+func (c *Client) Unjudged(ctx context.Context, project, name, identifier string) (without, with []review.Span, err error) {
+	p, err := c.sized(ctx, project)
+	if err != nil {
+		return nil, nil, err
+	}
+	if v, known := c.serverVersion(); !known || v.less(knowsSpanID) {
+		return nil, nil, refused("Phoenix cannot look spans up by their ids, so it is of no use to know them", nil)
+	}
+	// A comparison with what is not there is neither true nor false, and "not" of it
+	// is not true either: a span without an annotation has to be asked for by itself.
+	annotation, who := "annotations["+pythonString(name)+"]", pythonString(identifier)
+	const judged = "parent_id is None and span_kind != 'EVALUATOR' and "
+	parts, err := c.querySpans(ctx, p, judged+"(not "+annotation+" or "+annotation+".identifier != "+who+")", judged+annotation+".identifier == "+who)
+	if err != nil {
+		return nil, nil, err
+	}
+	has := map[string]bool{}
+	for _, s := range parts[1] {
+		has[s.ID] = true
+	}
+	// One that somebody else judged, too, is in both.
+	return slices.DeleteFunc(parts[0], func(s review.Span) bool { return has[s.ID] }), parts[1], nil
 }
 
 // sizedProject is a project and the number of its spans.

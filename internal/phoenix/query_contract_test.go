@@ -65,6 +65,57 @@ func TestSpoken_NamesWhatWasAnnotated_OrFails(t *testing.T) {
 	})
 }
 
+func TestUnjudged_NamesWhatAJudgeHasNotSeen_OrFails(t *testing.T) {
+	each(t, func(t *testing.T, px *rig.PhoenixServer) {
+		spans := spansOf(7, func(i int, s map[string]any) {
+			switch i {
+			case 5:
+				s["parent_id"] = rig.SpanID()
+			case 6:
+				s["span_kind"] = "EVALUATOR"
+			}
+		})
+		c, p := prepare(t, px, spans...)
+		ids := rig.SpanIDs(spans)
+		said := func(i int, name, kind, who string) SpanAnnotation {
+			return SpanAnnotation{SpanID: ids[i], Name: name, Kind: kind, Identifier: who, Answer: review.Answer{Label: "correct"}}
+		}
+		must(t, c.AddSpanAnnotations(t.Context(), []SpanAnnotation{
+			said(0, "c_judge", "LLM", "judge:1"),
+			said(1, "c_judge", "LLM", "judge:2"),
+			said(2, "c_judge", "LLM", "judge:1"), said(2, "c_judge", "LLM", "judge:2"),
+			said(3, "c", "HUMAN", "judge:1"), // of another name
+		}))
+		without, with, err := c.Unjudged(t.Context(), p.ID, "c_judge", "judge:1")
+		if px.WorkingDir == "" || !px.AtLeast("20.10") {
+			if err == nil {
+				t.Fatalf("the server knows the filter language now: %v, %v", without, with)
+			}
+			return
+		}
+		must(t, err)
+		named := func(list []review.Span) (out []string) {
+			for _, id := range ids {
+				for _, s := range list {
+					if s.ID == id {
+						out = append(out, id)
+					}
+				}
+			}
+			if len(out) != len(list) {
+				t.Errorf("%v", list)
+			}
+			return out
+		}
+		if got, want := named(without), []string{ids[1], ids[3], ids[4]}; !slices.Equal(got, want) {
+			t.Errorf("without: %v, want %v", got, want)
+		}
+		if got, want := named(with), []string{ids[0], ids[2]}; !slices.Equal(got, want) {
+			t.Errorf("with: %v, want %v", got, want)
+		}
+	})
+}
+
 func TestQueried_RefusesWhatItCannotRead(t *testing.T) {
 	for name, body := range map[string]string{
 		"nothing":         "",
