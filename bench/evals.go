@@ -155,12 +155,23 @@ assert len(df) == int(sys.argv[3]), len(df)
 client.datasets.create_dataset(dataframe=df, name=sys.argv[2], input_keys=["attributes.input.value"], output_keys=["attributes.output.value"], span_id_key="context.span_id", timeout=600)
 `
 
-// datasets measures a dataset of the annotated ones among n spans, in turns with
-// the official way.
+// datasets measures a dataset of some n annotated spans of 3 kB in turns with the
+// official way.
 func datasets(l *lab, n int) {
-	project := seeded
-	server := seed(l, n, n-100)
-	n -= 101 // the hundred, and the one that the others were made of
+	server := seed(l, n, n-n/100)
+	px, err := phoenix.New(phoenix.Options{Endpoint: server.URL})
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	p, err := px.Project(context.Background(), seeded)
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	found, err := px.Spoken(context.Background(), p.ID, "correctness")
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	n = len(found.OnSpan)
 	dir, err := os.MkdirTemp("", "spanbot-bench-")
 	if err != nil {
 		l.Fatalf("%v", err)
@@ -169,7 +180,7 @@ func datasets(l *lab, n int) {
 	run := func(name string, args ...string) (time.Duration, float64) {
 		cmd := exec.Command(name, args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "HOME="+dir, "PHOENIX_ENDPOINT="+server.URL, "PHOENIX_COLLECTOR_ENDPOINT="+server.URL, "PHOENIX_PROJECT="+project)
+		cmd.Env = append(os.Environ(), "HOME="+dir, "PHOENIX_ENDPOINT="+server.URL, "PHOENIX_COLLECTOR_ENDPOINT="+server.URL, "PHOENIX_PROJECT="+seeded)
 		start := time.Now()
 		if out, err := cmd.CombinedOutput(); err != nil {
 			l.Fatalf("%s: %v\n%s", filepath.Base(name), err, out)
@@ -177,10 +188,11 @@ func datasets(l *lab, n int) {
 		usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 		return time.Since(start), float64(usage.Maxrss) / 1024
 	}
+	run(l.bot, "dataset", "--name", "ours", "--dry-run") // the server reads its file
 	ours, memory := run(l.bot, "dataset", "--name", "ours")
-	theirs, theirMemory := run(rig.Python(l), "-c", officialDataset, project, "theirs", fmt.Sprint(n))
-	again, _ := run(l.bot, "dataset", "--name", "ours")
+	theirs, theirMemory := run(rig.Python(l), "-c", officialDataset, seeded, "theirs", fmt.Sprint(n))
+	again, againMemory := run(l.bot, "dataset", "--name", "ours")
 	l.report(ours <= theirs, fmt.Sprintf("dataset of %d annotated spans: ≤ 1.0 × the time of the official client's way", n), "%.2f × (%.1f s and %.1f s)", ours.Seconds()/theirs.Seconds(), ours.Seconds(), theirs.Seconds())
-	l.report(memory <= theirMemory/5, "its memory: ≤ 1/5 of the official client's", "1/%.1f (%.0f MB and %.0f MB)", theirMemory/memory, memory, theirMemory)
+	l.report(max(memory, againMemory) <= theirMemory/5, "its memory: ≤ 1/5 of the official client's", "1/%.1f (%.0f MB, again %.0f MB, and %.0f MB)", theirMemory/max(memory, againMemory), memory, againMemory, theirMemory)
 	l.report(again <= ours/5, "again with nothing new: ≤ 1/5 of the time", "%.2f × (%.1f s)", again.Seconds()/ours.Seconds(), again.Seconds())
 }

@@ -72,13 +72,11 @@ func (k datasetCmd) build(a *app, w *loopWork) (evals.DatasetReport, error) {
 			k.Name = "corrected-answers"
 		}
 	}
-	read := a.progress("texts read")
-	defer read.end()
 	p = a.progress("examples uploaded")
 	defer p.end()
 	return evals.BuildDataset(a.ctx, w.px, c, evals.DatasetOptions{Name: k.Name, Description: cmp.Or(k.Description, "Spans that people annotated, collected by Spanbot."),
 		Rubric: rubric, Project: w.name, RubricHash: k.RubricHash, AnyRubric: k.AnyRubric || k.Corrections, TutorialShape: k.TutorialShape, Corrections: k.Corrections,
-		DryRun: k.DryRun, Seed: k.Seed, Read: read.say}, p.say)
+		DryRun: k.DryRun, Seed: k.Seed}, p.say)
 }
 
 func printDataset(a *app, w *loopWork, r evals.DatasetReport) {

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -34,8 +33,7 @@ type DatasetOptions struct {
 	TutorialShape bool // keys of the tutorial's notebook in place of ours
 	Corrections   bool // of what people corrected: the output is what it should have said
 	DryRun        bool
-	Seed          uint64   // of the splits of new examples
-	Read          Progress // of texts
+	Seed          uint64 // of the splits of new examples
 }
 
 // DatasetReport says what became of the spans.
@@ -95,72 +93,67 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 	if len(items) == 0 {
 		return r, r.nothing()
 	}
-	old := map[string]phoenix.ExampleNote{}
+	old := map[string]kept{}
 	d, exists, err := px.Dataset(ctx, o.Name)
 	if err != nil {
 		return r, err
 	}
 	if exists {
-		examples, version, err := px.ExampleNotes(ctx, d.ID)
+		var foreign error
+		version, err := px.EachNote(ctx, d.ID, func(e phoenix.ExampleNote) {
+			if foreign == nil {
+				foreign = o.foreign(e)
+			}
+			old[e.ID] = keep(e.Metadata)
+		})
+		if err == nil {
+			err = foreign
+		}
 		if err != nil {
 			return r, err
 		}
 		r.DatasetID, r.VersionID = d.ID, version
-		for _, e := range examples {
-			if _, ours := e.Metadata[shapeKey]; !ours {
-				return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s holds examples that were not made from annotated spans (%s is one); take another name with --name", o.Name, e.ID)}
-			}
-			if shape, _ := e.Metadata[shapeKey].(map[string]any); shape["shape"] != o.shape() || shape["criterion"] != o.Rubric.Name {
-				return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s was made of %v labels in the %v shape, and this would add %s labels in the %s shape; take another name with --name", o.Name, shape["criterion"], shape["shape"], o.Rubric.Name, o.shape())}
-			}
-			old[e.ID] = e
-		}
-	}
-	items, err = r.whole(ctx, px, &c, items, old, o)
-	if err != nil {
-		return r, err
-	}
-	if len(items) == 0 {
-		return r, r.nothing()
 	}
 	splits := assign(items, old, o.Seed)
-	var examples []phoenix.NewExample
+	var fresh []Labelled
 	for _, l := range items {
-		r.include(l)
-		r.Splits[splits[l.SpanID]]++
-		_, had := old[l.SpanID]
-		switch {
-		case !l.whole:
+		if was, had := old[l.SpanID]; had && o.says(was, l) {
+			r.include(l, splits)
 			r.Unchanged++
 			continue
-		case had:
-			r.Updated++
-		default:
-			r.Created++
 		}
-		examples = append(examples, o.example(l, splits[l.SpanID]))
+		fresh = append(fresh, l)
 	}
 	cleared, err := o.cleared(ctx, px, c, old)
 	if err != nil {
 		return r, err
 	}
 	r.Cleared = len(cleared)
-	examples = append(examples, cleared...)
-	if o.DryRun {
-		return r, nil
-	}
-	r.Created, r.Updated = 0, 0
+	var up uploaded
 	done := 0
-	for part := range slices.Chunk(examples, 500) {
-		up, err := px.Append(ctx, o.Name, o.Description, part)
+	for part := range slices.Chunk(fresh, uploadAtOnce) {
+		examples, err := r.examples(ctx, px, &c, part, old, splits, o)
 		if err != nil {
 			return r, err
 		}
-		r.DatasetID, r.VersionID = up.DatasetID, up.VersionID
-		r.Created, r.Updated = r.Created+up.Created, r.Updated+up.Updated
+		if err := up.add(ctx, px, o, examples); err != nil {
+			return up.into(r), err
+		}
 		done += len(part)
-		say.say(done, len(examples))
+		say.say(done, len(fresh))
 	}
+	for part := range slices.Chunk(cleared, uploadAtOnce) {
+		if err := up.add(ctx, px, o, part); err != nil {
+			return up.into(r), err
+		}
+	}
+	if r.Included == 0 && r.Cleared == 0 {
+		return r, r.nothing()
+	}
+	if o.DryRun {
+		return r, nil
+	}
+	r = up.into(r)
 	if v, ok, err := px.NewestVersion(ctx, r.DatasetID); err == nil && ok {
 		r.VersionID = v.ID
 	}
@@ -169,7 +162,7 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 
 // cleared are the examples that have a label which people do not agree on any more,
 // or took back, without it. One whose span is gone keeps what was said of it.
-func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Collection, old map[string]phoenix.ExampleNote) ([]phoenix.NewExample, error) {
+func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Collection, old map[string]kept) ([]phoenix.NewExample, error) {
 	if o.Corrections {
 		return nil, nil
 	}
@@ -179,8 +172,8 @@ func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Colle
 	}
 	var without []Labelled
 	for _, id := range slices.Sorted(maps.Keys(old)) {
-		meta := old[id].Metadata
-		if meta["label"] == nil || meta["project"] != o.Project {
+		was := old[id]
+		if !was.labelled || was.project != o.Project {
 			continue
 		}
 		l, annotated := by[id]
@@ -188,12 +181,11 @@ func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Colle
 		case annotated && l.How != Disputed && l.How != "":
 			continue
 		case !annotated:
-			trace, _ := meta["trace_id"].(string)
-			l = Labelled{SpanID: id, TraceID: trace}
+			l = Labelled{SpanID: id, TraceID: was.trace}
 		}
 		without = append(without, l)
 	}
-	if err := c.read(ctx, px, without, o.Read); err != nil {
+	if err := c.read(ctx, px, without, nil); err != nil {
 		return nil, err
 	}
 	var out []phoenix.NewExample
@@ -202,8 +194,7 @@ func (o DatasetOptions) cleared(ctx context.Context, px *phoenix.Client, c Colle
 			continue
 		}
 		l.Label, l.Score, l.Explanation = "", nil, ""
-		split, _ := old[l.SpanID].Metadata["split"].(string)
-		e := o.example(l, split)
+		e := o.example(l, old[l.SpanID].split)
 		e.Metadata["label"] = nil
 		out = append(out, e)
 	}
@@ -251,54 +242,115 @@ func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
 	return items
 }
 
-// whole reads the texts of the items that are new in the dataset or changed, and
-// leaves out those that are too long and those whose span was deleted meanwhile.
-func (r *DatasetReport) whole(ctx context.Context, px *phoenix.Client, c *Collection, items []Labelled, old map[string]phoenix.ExampleNote, o DatasetOptions) ([]Labelled, error) {
-	var fresh, out []Labelled
-	for _, l := range items {
-		if was, had := old[l.SpanID]; had && o.says(was, l) {
-			l.whole, l.Span = false, review.Span{Start: l.Span.Start}
-			out = append(out, l)
-			continue
-		}
-		fresh = append(fresh, l)
-	}
-	if err := c.read(ctx, px, fresh, o.Read); err != nil {
+// uploadAtOnce is how many spans are read and uploaded at a time: their texts are
+// all that is held of texts.
+const uploadAtOnce = 500
+
+// examples makes examples of labelled spans, whose texts it reads. It leaves out
+// those that are too long and those whose span was deleted meanwhile.
+func (r *DatasetReport) examples(ctx context.Context, px *phoenix.Client, c *Collection, items []Labelled, old map[string]kept, splits map[string]string, o DatasetOptions) ([]phoenix.NewExample, error) {
+	items = slices.Clone(items) // their texts go with them
+	if err := c.read(ctx, px, items, nil); err != nil {
 		return nil, err
 	}
-	for _, l := range fresh {
+	var out []phoenix.NewExample
+	for _, l := range items {
+		_, had := old[l.SpanID]
 		switch {
 		case !l.whole:
 			r.Annotated--
+			continue
 		case l.Span.Input.More+l.Span.Output.More > 0:
 			r.TooLong++
+			continue
+		case had:
+			r.Updated++
 		default:
-			out = append(out, l)
+			r.Created++
 		}
+		r.include(l, splits)
+		out = append(out, o.example(l, splits[l.SpanID]))
 	}
-	slices.SortStableFunc(out, func(a, b Labelled) int {
-		return cmp.Or(a.Span.Start.Compare(b.Span.Start), strings.Compare(a.SpanID, b.SpanID))
-	})
 	return out, nil
 }
 
+// uploaded is what became of the uploads.
+type uploaded struct {
+	any bool
+	phoenix.Uploaded
+}
+
+func (u *uploaded) add(ctx context.Context, px *phoenix.Client, o DatasetOptions, examples []phoenix.NewExample) error {
+	if o.DryRun || len(examples) == 0 {
+		return nil
+	}
+	up, err := px.Append(ctx, o.Name, o.Description, examples)
+	if err != nil {
+		return err
+	}
+	up.Created, up.Updated = up.Created+u.Created, up.Updated+u.Updated
+	u.any, u.Uploaded = true, up
+	return nil
+}
+
+// into puts Phoenix's word in the place of what was meant to be done.
+func (u uploaded) into(r DatasetReport) DatasetReport {
+	if r.DryRun {
+		return r
+	}
+	if u.any {
+		r.DatasetID, r.VersionID = u.DatasetID, u.VersionID
+	}
+	r.Created, r.Updated = u.Created, u.Updated
+	return r
+}
+
+// kept is what is remembered of an example of the dataset.
+type kept struct {
+	split    string
+	trace    string
+	project  string
+	labelled bool
+	sum      [sha256.Size]byte // of what is said of it
+}
+
+func keep(meta map[string]any) kept {
+	text := func(key string) string { s, _ := meta[key].(string); return s }
+	return kept{split: text("split"), trace: text("trace_id"), project: text("project"), labelled: meta["label"] != nil, sum: saying(meta)}
+}
+
+// saying is a fingerprint of an example's metadata, without what is the span's, like
+// its texts.
+func saying(meta map[string]any) [sha256.Size]byte {
+	meta = maps.Clone(meta)
+	delete(meta, "model")
+	delete(meta, "original_answer")
+	b, err := json.Marshal(meta) // keys in order, and numbers as they are read back
+	if err != nil {
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(b)
+}
+
+// foreign refuses an example that this dataset would not have.
+func (o DatasetOptions) foreign(e phoenix.ExampleNote) error {
+	if _, ours := e.Metadata[shapeKey]; !ours {
+		return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s holds examples that were not made from annotated spans (%s is one); take another name with --name", o.Name, e.ID)}
+	}
+	if shape, _ := e.Metadata[shapeKey].(map[string]any); shape["shape"] != o.shape() || shape["criterion"] != o.Rubric.Name {
+		return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s was made of %v labels in the %v shape, and this would add %s labels in the %s shape; take another name with --name", o.Name, shape["criterion"], shape["shape"], o.Rubric.Name, o.shape())}
+	}
+	return nil
+}
+
 // says reports that an example holds what people say of its span now.
-func (o DatasetOptions) says(was phoenix.ExampleNote, l Labelled) bool {
-	split, _ := was.Metadata["split"].(string)
-	if split == "" {
-		return false // it gets one
-	}
-	now := o.metadata(l, split)
-	for _, key := range []string{"model", "original_answer"} { // the span's, like its texts
-		if v, ok := was.Metadata[key]; ok {
-			now[key] = v
-		}
-	}
-	return reflect.DeepEqual(any(was.Metadata), asJSON(now))
+func (o DatasetOptions) says(was kept, l Labelled) bool {
+	return was.split != "" && saying(o.metadata(l, was.split)) == was.sum
 }
 
 // include counts an item that is in the dataset.
-func (r *DatasetReport) include(l Labelled) {
+func (r *DatasetReport) include(l Labelled, splits map[string]string) {
+	r.Splits[splits[l.SpanID]]++
 	r.Included++
 	r.Labels[l.Label]++
 	r.How[l.How]++
@@ -428,21 +480,11 @@ func counts(m map[string]int) map[string]any {
 	return out
 }
 
-// asJSON is a value as it is after a way through JSON.
-func asJSON(v any) (out any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return v
-	}
-	_ = json.Unmarshal(b, &out) // it was just written
-	return out
-}
-
 // assign gives each span its split. Examples keep theirs for ever: a judge that
 // learned from one must never be measured on it. New ones are dealt out label by
 // label, in an order that hangs on the span id alone, to the split that lacks
 // most.
-func assign(items []Labelled, old map[string]phoenix.ExampleNote, seed uint64) map[string]string {
+func assign(items []Labelled, old map[string]kept, seed uint64) map[string]string {
 	out := map[string]string{}
 	have := map[string]map[string]int{} // by label and split
 	add := func(label, split string) {
@@ -454,9 +496,9 @@ func assign(items []Labelled, old map[string]phoenix.ExampleNote, seed uint64) m
 	fresh := map[string][]string{} // by label
 	for _, l := range items {
 		if e, ok := old[l.SpanID]; ok {
-			if split, _ := e.Metadata["split"].(string); split != "" {
-				out[l.SpanID] = split
-				add(l.Label, split)
+			if e.split != "" {
+				out[l.SpanID] = e.split
+				add(l.Label, e.split)
 				continue
 			}
 		}

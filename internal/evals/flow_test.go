@@ -72,9 +72,9 @@ func TestAssign_IsStratifiedAndSticky(t *testing.T) {
 	if got := count(first, items[:100]); !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	old := map[string]phoenix.ExampleNote{}
+	old := map[string]kept{}
 	for id, split := range first {
-		old[id] = phoenix.ExampleNote{ID: id, Metadata: map[string]any{"split": split}}
+		old[id] = kept{split: split}
 	}
 	items[1].Label = "incorrect" // somebody changed their mind: the split stays all the same
 	second := assign(items, old, 1)

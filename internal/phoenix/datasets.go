@@ -116,7 +116,15 @@ func (c *Client) Examples(ctx context.Context, dataset, version, split string) (
 	if split != "" {
 		q.Set("split", split)
 	}
-	return examples[Example](ctx, c, dataset, q)
+	var out struct {
+		Data struct {
+			VersionID string    `json:"version_id"`
+			Examples  []Example `json:"examples"`
+		} `json:"data"`
+	}
+	r := request{call: "dataset_examples", method: http.MethodGet, path: "/v1/datasets/" + url.PathEscape(dataset) + "/examples", query: q}
+	err := c.do(ctx, r, whole(&out))
+	return out.Data.Examples, out.Data.VersionID, err
 }
 
 // ExampleNote is an example without its texts.
@@ -125,24 +133,64 @@ type ExampleNote struct {
 	Metadata map[string]any `json:"metadata"`
 }
 
-// ExampleNotes lists the newest version of a dataset without the texts of its
-// examples, which come over the wire all the same, but are not kept.
+// EachNote calls f with each example of the newest version of a dataset, without
+// its texts, which come over the wire all the same, but are not kept, and names the
+// version. A request that is repeated begins anew.
 //
 // Phoenix: GET /v1/datasets/{id}/examples.
-func (c *Client) ExampleNotes(ctx context.Context, dataset string) ([]ExampleNote, string, error) {
-	return examples[ExampleNote](ctx, c, dataset, nil)
+func (c *Client) EachNote(ctx context.Context, dataset string, f func(ExampleNote)) (version string, err error) {
+	r := request{call: "dataset_examples", method: http.MethodGet, path: "/v1/datasets/" + url.PathEscape(dataset) + "/examples"}
+	err = c.do(ctx, r, func(body io.Reader) error {
+		d := json.NewDecoder(newCleaner(body))
+		return eachField(d, func(key string) error {
+			if key != "data" {
+				return skip(d)
+			}
+			return eachField(d, func(key string) error {
+				switch key {
+				case "version_id":
+					return d.Decode(&version)
+				case "examples":
+					if err := expect(d, '['); err != nil {
+						return err
+					}
+					for d.More() {
+						var e ExampleNote
+						if err := d.Decode(&e); err != nil {
+							return err
+						}
+						f(e)
+					}
+					return expect(d, ']')
+				}
+				return skip(d)
+			})
+		})
+	})
+	return version, err
 }
 
-func examples[E any](ctx context.Context, c *Client, dataset string, q url.Values) ([]E, string, error) {
-	var out struct {
-		Data struct {
-			VersionID string `json:"version_id"`
-			Examples  []E    `json:"examples"`
-		} `json:"data"`
+// eachField reads an object; f reads the value of the key.
+func eachField(d *json.Decoder, f func(key string) error) error {
+	if err := expect(d, '{'); err != nil {
+		return err
 	}
-	r := request{call: "dataset_examples", method: http.MethodGet, path: "/v1/datasets/" + url.PathEscape(dataset) + "/examples", query: q}
-	err := c.do(ctx, r, whole(&out))
-	return out.Data.Examples, out.Data.VersionID, err
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		name, _ := key.(string)
+		if err := f(name); err != nil {
+			return err
+		}
+	}
+	return expect(d, '}')
+}
+
+func skip(d *json.Decoder) error {
+	var value json.RawMessage
+	return d.Decode(&value)
 }
 
 // whole reads one JSON value with all of its texts.
