@@ -131,11 +131,11 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 	r.Cleared = len(cleared)
 	var up uploaded
 	done := 0
-	for part := range slices.Chunk(fresh, uploadAtOnce) {
-		examples, err := r.examples(ctx, px, &c, part, old, splits, o)
+	for part, err := range c.texts(ctx, px, fresh) {
 		if err != nil {
-			return r, err
+			return up.into(r), err
 		}
+		examples := r.examples(part, old, splits, o)
 		if err := up.add(ctx, px, o, examples); err != nil {
 			return up.into(r), err
 		}
@@ -244,15 +244,11 @@ func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
 
 // uploadAtOnce is how many spans are read and uploaded at a time: their texts are
 // all that is held of texts.
-const uploadAtOnce = 500
+const uploadAtOnce = 1000
 
-// examples makes examples of labelled spans, whose texts it reads. It leaves out
-// those that are too long and those whose span was deleted meanwhile.
-func (r *DatasetReport) examples(ctx context.Context, px *phoenix.Client, c *Collection, items []Labelled, old map[string]kept, splits map[string]string, o DatasetOptions) ([]phoenix.NewExample, error) {
-	items = slices.Clone(items) // their texts go with them
-	if err := c.read(ctx, px, items, nil); err != nil {
-		return nil, err
-	}
+// examples makes examples of labelled spans. It leaves out those that are too long
+// and those whose span was deleted meanwhile.
+func (r *DatasetReport) examples(items []Labelled, old map[string]kept, splits map[string]string, o DatasetOptions) []phoenix.NewExample {
 	var out []phoenix.NewExample
 	for _, l := range items {
 		_, had := old[l.SpanID]
@@ -271,7 +267,7 @@ func (r *DatasetReport) examples(ctx context.Context, px *phoenix.Client, c *Col
 		r.include(l, splits)
 		out = append(out, o.example(l, splits[l.SpanID]))
 	}
-	return out, nil
+	return out
 }
 
 // uploaded is what became of the uploads.

@@ -3,6 +3,7 @@ package evals
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -281,7 +282,7 @@ func (g *gathering) all(ctx context.Context, found phoenix.Spoken, say Progress)
 }
 
 // annotationsAtOnce is for how many spans progress is told.
-const annotationsAtOnce = 1500
+const annotationsAtOnce = 1400
 
 // walk looks at every span.
 func (g *gathering) walk(ctx context.Context, say Progress) error {
@@ -420,6 +421,56 @@ func (g *gathering) collection() Collection {
 		c.Other = append(c.Other, g.others[l.SpanID]...)
 	}
 	return c
+}
+
+// texts gives items with their texts, uploadAtOnce at a time, and lets go of them. An
+// item whose span is gone comes without. Most of a project is read page by page, in
+// the order of ingestion, at 1.3 ms a span; by its id a span takes 2.2.
+func (c *Collection) texts(ctx context.Context, px *phoenix.Client, items []Labelled) iter.Seq2[[]Labelled, error] {
+	return func(yield func([]Labelled, error) bool) {
+		items := items
+		if len(items) > c.Spans/2 && !items[0].whole && px.Ascends() {
+			want := make(map[string]int, len(items))
+			for i, l := range items {
+				want[l.SpanID] = i
+			}
+			var part []Labelled
+			for row, err := range px.Forward(ctx, phoenix.Query{Project: c.project, Filter: review.Filter{AllSpans: true}, Text: wholeText, Page: 200}, 0) {
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				i, wanted := want[row.ID]
+				if !wanted {
+					continue
+				}
+				delete(want, row.ID)
+				l := items[i]
+				l.Span, l.whole = row.Span, true
+				l.sides()
+				if part = append(part, l); len(part) == uploadAtOnce {
+					if !yield(part, nil) {
+						return
+					}
+					part = nil
+				}
+				if len(want) == 0 {
+					break
+				}
+			}
+			if len(part) > 0 && !yield(part, nil) {
+				return
+			}
+			items = slices.DeleteFunc(slices.Clone(items), func(l Labelled) bool { _, left := want[l.SpanID]; return !left })
+		}
+		for part := range slices.Chunk(items, uploadAtOnce) {
+			part = slices.Clone(part) // their texts go with them
+			err := c.read(ctx, px, part, nil)
+			if !yield(part, err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // read reads the texts of those items that lack them. An item whose span is gone
