@@ -101,9 +101,14 @@ func judged(l *lab, n int) {
 	if err != nil {
 		l.Fatalf("%v", err)
 	}
+	journal, err := os.MkdirTemp("", "spanbot-bench-")
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	l.Cleanup(func() { _ = os.RemoveAll(journal) })
 	for _, traces := range []bool{false, true} {
 		start := time.Now()
-		r, err := evals.RunExperiment(ctx, px, evals.ExperimentOptions{Dataset: d, Name: fmt.Sprint("traces ", traces), Task: evals.Task{Prompt: "RHYME", Model: newModel()}, Judge: judge, JudgeModel: newModel(), Trace: traces})
+		r, err := evals.RunExperiment(ctx, px, evals.ExperimentOptions{Journal: journal, Dataset: d, Name: fmt.Sprint("traces ", traces), Task: evals.Task{Prompt: "RHYME", Model: newModel()}, Judge: judge, JudgeModel: newModel(), Trace: traces})
 		if err != nil || r.Evaluated != n {
 			l.Fatalf("%v, %+v", err, r)
 		}
