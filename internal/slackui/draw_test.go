@@ -101,6 +101,20 @@ func TestDrawings(t *testing.T) {
 		many.Labels = append(many.Labels, review.Label{Name: fmt.Sprintf("topic %d", i+1)})
 	}
 	form := func(v FormView) any { v.Ref = testRef; return DrawForm(v) }
+	who := review.Adjudication(instructed, "correct", "incorrect", "judge:correctness:0123456789ab")
+	pair := review.SideBySide("ab:1a2b3c:", "RXh0MQ== RXh0Mg==", "improved", "baseline")
+	asked := func(span review.Span, r review.Rubric, c review.Card, label string, revealed bool) any {
+		if label != "" {
+			c.Votes = []review.Vote{{Reviewer: "U1", Name: r.Name, Label: label, Words: "it rhymes", At: drawnAt.Add(-time.Hour), Delivery: review.Stored}}
+		}
+		v := cardOf(span, c)
+		v.Rubric, v.Revealed = r, revealed
+		return DrawCard(v)
+	}
+	doubted := review.Case{Exhibits: []review.Exhibit{{Title: "People say 2 × “correct”, 1 × “incorrect”", Text: review.Text{Head: "“correct”: It rhymes.\n“incorrect”: Of what?"}},
+		{Title: "The judge says “incorrect” (unvalidated)", Text: review.Text{Head: "It names no source."}}}}.Span(chatSpan())
+	blind := review.Case{SpanID: testRef.SpanID, TraceID: testRef.TraceID, Blind: &review.Text{Head: "What rhymes with blue?"},
+		Exhibits: []review.Exhibit{{Title: "A", Text: review.Text{Head: "shoe"}}, {Title: "B", Text: review.Text{Head: "green", More: 12_000}}}}.Span(chatSpan())
 	for name, got := range map[string]any{
 		"card_open":      DrawCard(cardOf(chatSpan(), review.Card{State: review.Open})),
 		"card_documents": DrawCard(cardOf(ragSpan(), review.Card{State: review.Open})),
@@ -108,23 +122,30 @@ func TestDrawings(t *testing.T) {
 		"card_judged":    DrawCard(cardOf(chatSpan(), judged(words))),
 		"card_judged_by_three": DrawCard(cardOf(chatSpan(), judged(words, voteOf("U2", "correct", 1, nil),
 			voteOf("U3", "correct", 1, func(v *review.Vote) { v.OnTrace = true })))),
-		"card_waiting":     DrawCard(cardOf(chatSpan(), judged(voteOf("U2", "correct", 1, late)))),
-		"card_just_now":    DrawCard(cardOf(chatSpan(), judged(voteOf("U2", "correct", 1, func(v *review.Vote) { late(v); v.At = drawnAt.Add(-900 * time.Millisecond) })))),
-		"card_not_stored":  DrawCard(cardOf(chatSpan(), judged(voteOf("U2", "correct", .5, func(v *review.Vote) { v.Delivery, v.Why = review.Failed, "this span no longer exists in Phoenix" })))),
-		"card_withdrawing": DrawCard(cardOf(chatSpan(), review.Card{State: review.Open, Votes: []review.Vote{voteOf("U2", "correct", 1, func(v *review.Vote) { late(v); v.Withdrawn = true })}})),
-		"card_skipped":     DrawCard(cardOf(chatSpan(), review.Card{State: review.Skipped, Closer: "U1"})),
-		"card_expired":     DrawCard(cardOf(chatSpan(), review.Card{State: review.Expired})),
-		"card_deleted":     DrawCard(cardOf(chatSpan(), review.Card{State: review.Deleted})),
-		"card_minimal":     DrawMinimalCard(cardOf(chatSpan(), review.Card{State: review.Open})),
-		"outline":          DrawOutline(OutlineView{Ref: testRef, Trace: bigTrace(202), Thread: thread, Rubric: review.DefaultRubric("correctness"), Names: map[string]string{"U1": "Ana Silva"}, Phoenix: "https://phoenix.example.com", Now: drawnAt}),
-		"form_fresh":       form(FormView{Rubric: instructed, Span: &excerpt, Channel: "C1", Message: "1.000001"}),
-		"form_prefilled":   form(FormView{Rubric: review.DefaultRubric("correctness"), Span: &excerpt, Own: &own}),
-		"form_many":        form(FormView{Rubric: many, Summary: "question  →  answer"}),
-		"form_freeform":    form(FormView{Rubric: review.Rubric{Name: "remarks", Question: "What do you notice?"}}),
-		"details":          DrawDetails(DetailsView{Ref: testRef, Rubric: instructed, Project: "p", Span: ragSpan(), Trace: bigTrace(50), Phoenix: "https://phoenix.example.com", Now: drawnAt}),
-		"details_lost":     DrawDetails(DetailsView{Ref: testRef, Span: review.Span{Output: review.Text{Head: "what the card kept"}}, Note: "Phoenix does not answer."}),
-		"wait":             DrawWait("Details"),
-		"home_fresh":       DrawHome(HomeView{Version: "1.2.3", Routes: []HomeRoute{{Name: "main", Channel: "C1"}, {Name: "billing", Why: "project billing: it does not exist yet"}}}),
+		"card_waiting":         DrawCard(cardOf(chatSpan(), judged(voteOf("U2", "correct", 1, late)))),
+		"card_just_now":        DrawCard(cardOf(chatSpan(), judged(voteOf("U2", "correct", 1, func(v *review.Vote) { late(v); v.At = drawnAt.Add(-900 * time.Millisecond) })))),
+		"card_not_stored":      DrawCard(cardOf(chatSpan(), judged(voteOf("U2", "correct", .5, func(v *review.Vote) { v.Delivery, v.Why = review.Failed, "this span no longer exists in Phoenix" })))),
+		"card_withdrawing":     DrawCard(cardOf(chatSpan(), review.Card{State: review.Open, Votes: []review.Vote{voteOf("U2", "correct", 1, func(v *review.Vote) { late(v); v.Withdrawn = true })}})),
+		"card_skipped":         DrawCard(cardOf(chatSpan(), review.Card{State: review.Skipped, Closer: "U1"})),
+		"card_expired":         DrawCard(cardOf(chatSpan(), review.Card{State: review.Expired})),
+		"card_deleted":         DrawCard(cardOf(chatSpan(), review.Card{State: review.Deleted})),
+		"card_minimal":         DrawMinimalCard(cardOf(chatSpan(), review.Card{State: review.Open})),
+		"outline":              DrawOutline(OutlineView{Ref: testRef, Trace: bigTrace(202), Thread: thread, Rubric: review.DefaultRubric("correctness"), Names: map[string]string{"U1": "Ana Silva"}, Phoenix: "https://phoenix.example.com", Now: drawnAt}),
+		"card_who_is_right":    asked(doubted, who, review.Card{State: review.Open}, "", false),
+		"card_decided":         asked(doubted, who, review.Card{State: review.Judged}, review.JudgeRight, false),
+		"card_side_by_side":    asked(blind, pair, review.Card{State: review.Open}, "", false),
+		"card_preferred":       asked(blind, pair, review.Card{State: review.Judged}, review.PreferA, false),
+		"card_revealed":        asked(blind, pair, review.Card{State: review.Judged}, review.PreferA, true),
+		"form_who_is_right":    form(FormView{Rubric: who, Span: &doubted}),
+		"details_side_by_side": DrawDetails(DetailsView{Ref: testRef, Rubric: pair, Span: blind, Phoenix: "https://phoenix.example.com", Now: drawnAt}),
+		"form_fresh":           form(FormView{Rubric: instructed, Span: &excerpt, Channel: "C1", Message: "1.000001"}),
+		"form_prefilled":       form(FormView{Rubric: review.DefaultRubric("correctness"), Span: &excerpt, Own: &own}),
+		"form_many":            form(FormView{Rubric: many, Summary: "question  →  answer"}),
+		"form_freeform":        form(FormView{Rubric: review.Rubric{Name: "remarks", Question: "What do you notice?"}}),
+		"details":              DrawDetails(DetailsView{Ref: testRef, Rubric: instructed, Project: "p", Span: ragSpan(), Trace: bigTrace(50), Phoenix: "https://phoenix.example.com", Now: drawnAt}),
+		"details_lost":         DrawDetails(DetailsView{Ref: testRef, Span: review.Span{Output: review.Text{Head: "what the card kept"}}, Note: "Phoenix does not answer."}),
+		"wait":                 DrawWait("Details"),
+		"home_fresh":           DrawHome(HomeView{Version: "1.2.3", Routes: []HomeRoute{{Name: "main", Channel: "C1"}, {Name: "billing", Why: "project billing: it does not exist yet"}}}),
 		"home_busy": DrawHome(HomeView{Version: "1.2.3", OnWay: 2, Total: 1203,
 			Routes: []HomeRoute{{Name: "main", Channel: "C1", Open: 12, Waiting: 1340, Oldest: drawnAt.Add(-26 * time.Hour)}, {Name: "a", Channel: "C2", Open: 1, Oldest: drawnAt}, {Name: "b", Channel: "C3", Waiting: 3}},
 			Labels: []HomeCount{{"👍 correct", 900}, {"👎 incorrect", 303}},

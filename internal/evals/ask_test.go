@@ -1,0 +1,86 @@
+package evals
+
+import (
+	"testing"
+
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
+)
+
+func TestAdjudicate_AsksWhatIsOpen_WithoutNames(t *testing.T) {
+	say := func(who, label, why string) phoenix.SpanAnnotation {
+		return phoenix.SpanAnnotation{Kind: "HUMAN", Identifier: "slack:T1:" + who, Answer: review.Answer{Label: label, Explanation: why}}
+	}
+	item := func(id string, how How, label string, said ...phoenix.SpanAnnotation) Labelled {
+		l := Labelled{SpanID: id, TraceID: "t" + id, Label: label, How: how, Opinions: said, Votes: map[string]int{}}
+		for _, o := range said {
+			l.Votes[o.Label]++
+		}
+		return l
+	}
+	items := []Labelled{
+		item("1", Majority, "correct", say("zoe", "correct", "it rhymes"), say("abe", "correct", ""), say("bea", "incorrect", "of what?")),
+		item("2", Adjudicated, "correct", say("abe", "correct", "")),
+		item("3", Unanimous, "correct", say("abe", "correct", "")),
+		item("4", Unanimous, "correct", say("abe", "correct", "")),
+	}
+	items[3].TraceID = "" // made elsewhere: nothing to annotate
+	al := Alignment{Rows: []Pair{{ID: "1", Human: "correct", Judge: "INCORRECT", Explanation: "no source"}, {ID: "2", Human: "correct", Judge: "incorrect"},
+		{ID: "3", Human: "correct", Judge: ""}, {ID: "4", Human: "correct", Judge: "incorrect"}}}
+	j := &Judge{Name: "correctness", Criterion: "correctness", Labels: []Choice{{Label: "correct"}, {Label: "incorrect"}}, Positive: "correct"}
+	cases := Adjudicate(j, review.DefaultRubric("correctness"), al, items)
+	if len(cases) != 1 || cases[0].SpanID != "1" || cases[0].TraceID != "t1" {
+		t.Fatalf("%+v", cases)
+	}
+	e := cases[0].Exhibits
+	if e[0].Title != "People say 2 × “correct”, 1 × “incorrect”" || e[0].Text.Head != "“correct”: it rhymes\n“incorrect”: of what?" ||
+		e[1].Title != "The judge says “incorrect” (unvalidated)" || e[1].Text.Head != "no source" {
+		t.Errorf("%+v", e)
+	}
+	if l, _ := cases[0].Rubric.Label(review.JudgeRight); l.Stored.Name != "incorrect" || *l.Stored.Score != 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestPreferences_CountExamplesByWhatMostSaid(t *testing.T) {
+	var p Preferences
+	for _, votes := range []map[string]int{{"after": 1}, {"after": 2, "before": 1}, {"before": 1}, {"after": 1, "before": 1}, {"equal": 1}, {"both bad": 2, "after": 1}, {"both bad": 1, "equal": 1}} {
+		p.count(votes, "before", "after")
+	}
+	if p.Examples != 7 || p.After != 2 || p.Before != 1 || p.Equal != 3 || p.BothBad != 1 {
+		t.Errorf("%+v", p)
+	}
+	p.measure(9, 10)
+	if *p.Sign != 1 || p.Share.N != 3 || len(p.Warnings) != 2 { // three of a kind tell nothing; nine of ten chose the first
+		t.Errorf("%+v", p)
+	}
+	none := Preferences{}
+	if none.measure(0, 0); none.Sign != nil || none.Share.Defined() || none.Left.Defined() {
+		t.Errorf("%+v", none)
+	}
+}
+
+func TestComparison_SidesAreTwoNames_AndNoAnswers(t *testing.T) {
+	for _, names := range [][2]string{{"a", "b"}, {"same", "same"}, {"", ""}, {"equal", "both bad"}} {
+		c := Comparison{Before: Side{ID: "1", Name: names[0]}, After: Side{ID: "2", Name: names[1]}}
+		b, a := c.sides()
+		if a == b || a == "" || b == "" || a == "equal" || a == "both bad" || b == "equal" || b == "both bad" {
+			t.Errorf("%v: %q and %q", names, b, a)
+		}
+	}
+}
+
+// Which answer stands first is drawn by a hash: about evenly, and the same again.
+func TestPlace_IsEvenAndStable(t *testing.T) {
+	first := 0
+	for i := range 2000 {
+		key := "e1 e2" + string(rune('a'+i%26)) + string(rune('0'+i/26))
+		if place(key, 1) != place(key, 1) {
+			t.Fatal("it changes")
+		}
+		first += int(place(key, 1) & 1)
+	}
+	if first < 880 || first > 1120 { // 5 standard deviations
+		t.Errorf("%d of 2000 stand first", first)
+	}
+}
