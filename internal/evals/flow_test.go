@@ -422,7 +422,9 @@ func TestExperiment_GoesOnWhereItStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := testJudge()
-	task, tasks := serve(t, modeld.Options{Latency: 80 * time.Millisecond}, func(o *ModelOptions) { o.Concurrency = 2 })
+	// The model is much slower than Phoenix stores: when eight are stored it is not
+	// done with all.
+	task, tasks := serve(t, modeld.Options{Latency: 400 * time.Millisecond}, func(o *ModelOptions) { o.Concurrency = 2 })
 	prose, _ := serve(t, modeld.Options{Prose: true}, func(o *ModelOptions) { o.Concurrency = 2 })
 	ctx, stop := context.WithCancel(t.Context())
 	o := ExperimentOptions{Dataset: d, Name: "cut", Task: Task{"RHYME", task}, Judge: j, JudgeModel: prose, Progress: func(done, _ int) {
