@@ -147,6 +147,11 @@ func (a *app) models(w *loopWork, f modelFlags) (*models, error) {
 		m.close = func() { _ = s.Close() }
 		fmt.Fprintln(a.errOut, "spanbot: no model endpoint is set (OPENAI_BASE_URL, OPENAI_API_KEY): a stand-in answers, which is no language model")
 	}
+	closing := m.close
+	quiet := context.AfterFunc(a.ctx, func() {
+		fmt.Fprintf(a.errOut, "\nspanbot: stopping; answers under way are waited for, at most %s (Ctrl-C again ends it at once)\n", evals.Grace)
+	})
+	m.close = func() { quiet(); closing() }
 	return m, nil
 }
 

@@ -38,6 +38,7 @@ type ModelOptions struct {
 	TextOnly    bool             // neither schema nor tools are tried: Phoenix's gateway refuses both
 
 	backoff time.Duration // before the second try, at most half of it; 0: 250 ms
+	grace   time.Duration // of a call under way when a run is to end; 0: Grace
 }
 
 // Model is a chat model on an OpenAI-compatible endpoint. It is safe for use by
@@ -81,6 +82,9 @@ const (
 	maxWait      = 60 * time.Second
 )
 
+// Grace is how long the calls under way are waited for when a run is to end.
+const Grace = 15 * time.Second
+
 // NewModel makes a model; it calls nobody.
 func NewModel(o ModelOptions) (*Model, error) {
 	if o.Name == "" {
@@ -91,6 +95,9 @@ func NewModel(o ModelOptions) (*Model, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
+	}
+	if o.grace <= 0 {
+		o.grace = Grace
 	}
 	if o.backoff <= 0 {
 		o.backoff = 250 * time.Millisecond
@@ -300,7 +307,9 @@ func quotedList(labels []string) string {
 	return strings.Join(b, ", ")
 }
 
-// call sends one request until it is answered, at most five times.
+// call sends one request until it is answered, at most five times. When ctx ends
+// none is sent any more, but the one under way is given as long as Grace to come
+// back: it is paid for already.
 func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Answer, error) {
 	for try := 1; ; try++ {
 		if err := m.afford(); err != nil {
@@ -310,9 +319,11 @@ func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Ans
 			return Answer{}, err
 		}
 		start := time.Now()
-		within, cancel := context.WithTimeout(ctx, m.o.Timeout)
+		within, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.o.Timeout)
+		abandon := context.AfterFunc(ctx, func() { time.AfterFunc(m.o.grace, cancel) })
 		out, err := m.client.New(within, p)
 		hung := within.Err() != nil && ctx.Err() == nil
+		abandon()
 		cancel()
 		m.gate.leave(start, err == nil, err != nil && again(err, hung))
 		if err == nil {
@@ -482,6 +493,9 @@ func newGate(most int) *gate {
 
 func (g *gate) enter(ctx context.Context) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		g.mu.Lock()
 		if g.running < int(g.limit) {
 			g.running++

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -310,6 +311,49 @@ func TestRunJudge_InterruptedKeepsWhatItHas(t *testing.T) {
 	r, err = RunJudge(t.Context(), testJudge(), m, cases, JudgingOptions{Write: write, Had: had})
 	if err != nil || r.Had != before || r.Judged != 200-before || len(had) != 200 {
 		t.Errorf("%v: %+v, %d in all", err, r, len(had))
+	}
+}
+
+// What is under way at the end is paid for: it is waited for, but not for ever.
+func TestModel_CallUnderWayIsWaitedFor(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		grace time.Duration
+		comes bool
+	}{{"an answer in time", time.Minute, true}, {"none", 50 * time.Millisecond, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked, answer := make(chan struct{}, 1), make(chan struct{})
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				asked <- struct{}{}
+				select {
+				case <-answer:
+				case <-r.Context().Done():
+					return
+				}
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"model":"m","choices":[{"message":{"role":"assistant","content":"paid for"}}]}`)
+			}))
+			t.Cleanup(s.Close)
+			m, err := NewModel(ModelOptions{BaseURL: s.URL, Name: "m", grace: tt.grace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			go func() {
+				<-asked
+				stop()
+				if tt.comes {
+					close(answer)
+				}
+			}()
+			a, err := m.Ask(ctx, "", "question")
+			if tt.comes && (err != nil || a.Text != "paid for") || !tt.comes && !errors.Is(err, context.Canceled) {
+				t.Errorf("%q, %v", a.Text, err)
+			}
+			if _, err := m.Ask(ctx, "", "another"); !errors.Is(err, context.Canceled) || len(asked) != 0 {
+				t.Errorf("asked after the end: %v", err)
+			}
+		})
 	}
 }
 
