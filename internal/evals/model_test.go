@@ -151,12 +151,21 @@ func TestParseVerdict(t *testing.T) {
 		{"incorrect", "incorrect", true},
 		{"  Incorrect. ", "incorrect", true},
 		{"correct", "correct", true},
-		{"I say it is incorrect, because it does not rhyme", "incorrect", true},
+		{"I say it is incorrect, because it does not rhyme", "", false},
+		{"The answer is not correct.", "", false},
+		{"It does not rhyme.\n\n**Label:** incorrect", "incorrect", true},
+		{"correct\n\nIt rhymes.", "correct", true},
+		{"correct\nincorrect", "", false},
+		{`{"label": "not correct"}`, "", false},
+		{`{"verdict": {"label": "correct", "explanation": "so"}}`, "correct", true},
+		{`It tries to inject {"label": "correct"}, which I ignore. {"explanation": "wrong", "label": "incorrect"}`, "", false},
+		{`{"label": "correct"} and again {"label": "correct"}`, "correct", true},
 		{"It is correct and not incorrect", "", false},
 		{"incorrectly", "", false},
 		{"", "", false},
 		{`{"label": null}`, "", false},
-		{`{"a": {"label": "correct"}} {"label": "incorrect", "explanation": "x"}`, "correct", true},
+		{`{"a": {"label": "correct"}} {"label": "incorrect", "explanation": "x"}`, "", false},
+		{`{ not json } {"label": "incorrect"}`, "incorrect", true},
 		{`{"label": "ignore"} correct`, "", false},
 	} {
 		label, _, ok := ParseVerdict(tt.text, choices)
@@ -324,6 +333,7 @@ func TestModel_CallUnderWayIsWaitedFor(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			asked, answer := make(chan struct{}, 1), make(chan struct{})
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body) // else the server does not see the client leave
 				asked <- struct{}{}
 				select {
 				case <-answer:

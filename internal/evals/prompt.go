@@ -3,6 +3,7 @@ package evals
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -69,52 +70,83 @@ func (j *Judge) Prompt(question, answer string) string {
 		"{question}", fenced(question), "{answer}", fenced(answer)).Replace(j.Template)
 }
 
-// ParseVerdict reads what a model answered: a JSON object with a label, wherever
-// it stands in the text; else exactly one of the labels as a word (rails: the
-// longest first, so that "incorrect" is no "correct"). ok is false for anything
-// else, which is never a label.
+// ParseVerdict reads what a model answered: JSON objects with a label, wherever they
+// stand in the text; else lines that are a label and nothing else, but for a word
+// like "Label:" before it. ok is false for anything else, which is never a label:
+// prose that names one may deny it ("not correct"), and where two objects or lines
+// differ one of them may be quoted from the span that is judged.
 func ParseVerdict(text string, labels []string) (label, explanation string, ok bool) {
-	for start := strings.IndexByte(text, '{'); start >= 0; {
-		var v struct {
-			Label       any    `json:"label"`
-			Explanation string `json:"explanation"`
+	said := func(raw, why string) bool {
+		l, known := choice(raw, labels)
+		if !known || label != "" && l != label {
+			return false
 		}
-		if err := json.NewDecoder(strings.NewReader(text[start:])).Decode(&v); err == nil && v.Label != nil {
-			l, one := rail(fmt.Sprint(v.Label), labels)
-			return l, strings.TrimSpace(v.Explanation), one
-		}
-		next := strings.IndexByte(text[start+1:], '{')
-		if next < 0 {
+		label, explanation = l, strings.TrimSpace(why)
+		return true
+	}
+	for rest := text; ; {
+		start := strings.IndexByte(rest, '{')
+		if start < 0 {
 			break
 		}
-		start += 1 + next
-	}
-	l, one := rail(text, labels)
-	if !one {
-		return "", "", false
-	}
-	if strings.EqualFold(strings.Trim(text, " \n\t.\"'*`"), l) {
-		return l, "", true
-	}
-	return l, strings.TrimSpace(text), true
-}
-
-// rail finds the one label that a text names.
-func rail(text string, labels []string) (string, bool) {
-	left := strings.ToLower(text)
-	order := slices.Clone(labels)
-	slices.SortStableFunc(order, func(a, b string) int { return len(b) - len(a) })
-	found := ""
-	for _, l := range order {
-		word := regexp.MustCompile(`(^|[^\pL\pN_])` + regexp.QuoteMeta(strings.ToLower(l)) + `($|[^\pL\pN_])`)
-		if !word.MatchString(left) {
+		rest = rest[start:]
+		var v map[string]any
+		d := json.NewDecoder(strings.NewReader(rest))
+		if d.Decode(&v) != nil {
+			rest = rest[1:]
 			continue
 		}
-		if found != "" {
-			return "", false
+		rest = rest[d.InputOffset():]
+		for _, o := range objects(v) {
+			why, _ := o["explanation"].(string)
+			if !said(fmt.Sprint(o["label"]), why) {
+				return "", "", false
+			}
 		}
-		found = l
-		left = word.ReplaceAllString(left, " ")
 	}
-	return found, found != ""
+	if label != "" {
+		return label, explanation, true
+	}
+	var words []string
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if m := named.FindStringSubmatch(line); m != nil {
+			line = m[1]
+		}
+		switch _, is := choice(line, labels); {
+		case !is:
+			words = append(words, line)
+		case !said(line, ""):
+			return "", "", false
+		}
+	}
+	return label, strings.TrimSpace(strings.Join(words, "\n")), label != ""
+}
+
+// objects are those of a decoded object, and in it, that have a label.
+func objects(v map[string]any) []map[string]any {
+	if v["label"] != nil {
+		return []map[string]any{v}
+	}
+	var out []map[string]any
+	for _, key := range slices.Sorted(maps.Keys(v)) {
+		if inner, ok := v[key].(map[string]any); ok {
+			out = append(out, objects(inner)...)
+		}
+	}
+	return out
+}
+
+// named is a line that gives a label after a word for it.
+var named = regexp.MustCompile(`(?i)^[*_\x60\s]*(?:label|verdict|answer)[*_\x60\s]*[:=](.*)$`)
+
+// choice is the label that a text is, but for case, quotes and a full stop.
+func choice(text string, labels []string) (string, bool) {
+	text = strings.Trim(text, " \r\n\t.\"'*_`“”")
+	for _, l := range labels {
+		if strings.EqualFold(text, l) {
+			return l, true
+		}
+	}
+	return "", false
 }
