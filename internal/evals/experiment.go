@@ -472,7 +472,7 @@ func (x *experiment) do(ctx context.Context, p piece) (outcome, bool) {
 				return out, false
 			}
 			out.failed = err.Error()
-			if k := review.KindOf(err); k == review.Denied || k == review.Invalid || k == review.Refused || errors.Is(err, ErrCost) {
+			if x.o.Task.Model.hopeless(err) {
 				out.fatal = err
 			}
 			return out, true
@@ -497,7 +497,7 @@ func (x *experiment) do(ctx context.Context, p piece) (outcome, bool) {
 			out.verdict = Verdict{Status: Failed, Why: "interrupted before it was judged", started: out.end}
 			return out, true // the answer was paid for; the verdict is made up for by the next run
 		}
-		if k := review.KindOf(out.verdict.Err); k == review.Denied || k == review.Invalid || errors.Is(out.verdict.Err, ErrCost) {
+		if x.o.JudgeModel.hopeless(out.verdict.Err) {
 			out.fatal = out.verdict.Err
 		}
 	}

@@ -283,12 +283,13 @@ func RunJudge(ctx context.Context, j *Judge, m *Model, cases []Case, o JudgingOp
 			r.Skipped++
 		case Unparsable:
 			r.Unparsable++
+			batch = append(batch, v) // else it would miss in every measure, and be bought anew
 		case Failed:
 			r.Errors++
 			if r.FirstError == "" {
 				r.FirstError = v.Why
 			}
-			if k := review.KindOf(v.Err); k == review.Denied || k == review.Invalid || errors.Is(v.Err, ErrCost) || k == review.Refused && r.Judged == 0 {
+			if m.hopeless(v.Err) {
 				stop(v.Err)
 			}
 		}
@@ -324,7 +325,8 @@ func quantile(xs []float64, q float64) float64 {
 	return xs[min(len(xs)-1, int(q*float64(len(xs))))]
 }
 
-// annotation is a verdict as Phoenix holds it.
+// annotation is a verdict as Phoenix holds it; one that could not be read has no
+// label.
 func (j *Judge) annotation(v Verdict, unvalidated bool) phoenix.SpanAnnotation {
 	meta := map[string]any{"model": v.Model, "asked_model": j.Model, "judge_hash": j.Version(), "rubric_hash": j.Hash, "mode": string(v.Mode),
 		"tokens": v.Usage.Prompt + v.Usage.Completion, "latency_ms": v.Took.Milliseconds(), "judge": j.Name}
@@ -343,6 +345,10 @@ func (j *Judge) annotation(v Verdict, unvalidated bool) phoenix.SpanAnnotation {
 	}
 	if v.StandIn {
 		meta["stand_in"] = "no language model was used"
+	}
+	if v.Status == Unparsable { // it has no label, and Phoenix wants something said
+		meta["status"] = string(v.Status)
+		v.Explanation = string(v.Status) + ": " + v.Why
 	}
 	return phoenix.SpanAnnotation{SpanID: v.SpanID, Name: j.Annotation(), Kind: "LLM", Identifier: j.Identifier(),
 		Answer: review.Answer{Label: v.Label, Score: v.Score, Explanation: v.Explanation}, Metadata: meta}

@@ -53,6 +53,7 @@ type Model struct {
 	probed bool
 	bare   bool // the server refuses temperature or seed
 	spent  Spent
+	sent   int // back by the server, for what they say
 }
 
 // Spent is what a model's calls have taken so far.
@@ -187,7 +188,7 @@ func (m *Model) Ask(ctx context.Context, system, user string) (Answer, error) {
 		p.Messages = append(p.Messages, openai.SystemMessage(system))
 	}
 	p.Messages = append(p.Messages, openai.UserMessage(user))
-	return m.call(ctx, p)
+	return m.call(ctx, p, false)
 }
 
 // verdictSchema wants an explanation first, so that the label follows from it.
@@ -211,7 +212,7 @@ func (m *Model) Verdict(ctx context.Context, system, user string, labels []strin
 	probed, mode := m.probed, m.mode
 	m.mu.Unlock()
 	if probed {
-		return m.verdict(ctx, mode, system, user, labels, seed)
+		return m.verdict(ctx, mode, false, system, user, labels, seed)
 	}
 	m.gate.alone.Lock() // one probe; the others take its result
 	m.mu.Lock()
@@ -219,12 +220,12 @@ func (m *Model) Verdict(ctx context.Context, system, user string, labels []strin
 	m.mu.Unlock()
 	if probed {
 		m.gate.alone.Unlock()
-		return m.verdict(ctx, mode, system, user, labels, seed)
+		return m.verdict(ctx, mode, false, system, user, labels, seed)
 	}
 	defer m.gate.alone.Unlock()
 	var last error
 	for _, mode := range []Mode{Schema, Tool, Text} {
-		a, err := m.verdict(ctx, mode, system, user, labels, seed)
+		a, err := m.verdict(ctx, mode, mode != Text, system, user, labels, seed)
 		if err != nil && mode != Text && incapable(err) && ctx.Err() == nil {
 			last = err
 			continue
@@ -253,7 +254,9 @@ func (m *Model) Mode() Mode {
 	return m.mode
 }
 
-func (m *Model) verdict(ctx context.Context, mode Mode, system, user string, labels []string, seed int64) (Answer, error) {
+// verdict asks in a mode; while probing, a 500 says at once that the server falls
+// over the mode.
+func (m *Model) verdict(ctx context.Context, mode Mode, probing bool, system, user string, labels []string, seed int64) (Answer, error) {
 	p := openai.ChatCompletionNewParams{Model: m.o.Name, Temperature: openai.Float(0)}
 	if seed != 0 {
 		p.Seed, p.Temperature = openai.Int(seed), openai.Float(1) // votes of one mind would all be the same
@@ -279,13 +282,13 @@ func (m *Model) verdict(ctx context.Context, mode Mode, system, user string, lab
 	if bare {
 		p.Temperature, p.Seed = openai.ChatCompletionNewParams{}.Temperature, openai.ChatCompletionNewParams{}.Seed
 	}
-	a, err := m.call(ctx, p)
+	a, err := m.call(ctx, p, probing)
 	if err != nil && !bare && refusesSampling(err) {
 		m.mu.Lock()
 		m.bare = true
 		m.mu.Unlock()
 		p.Temperature, p.Seed = openai.ChatCompletionNewParams{}.Temperature, openai.ChatCompletionNewParams{}.Seed
-		a, err = m.call(ctx, p)
+		a, err = m.call(ctx, p, probing)
 	}
 	a.Mode = mode
 	return a, err
@@ -310,7 +313,7 @@ func quotedList(labels []string) string {
 // call sends one request until it is answered, at most five times. When ctx ends
 // none is sent any more, but the one under way is given as long as Grace to come
 // back: it is paid for already.
-func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Answer, error) {
+func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams, probing bool) (Answer, error) {
 	for try := 1; ; try++ {
 		if err := m.afford(); err != nil {
 			return Answer{}, err
@@ -333,7 +336,12 @@ func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Ans
 		if ctx.Err() != nil {
 			return Answer{}, ctx.Err()
 		}
-		if !again(err, hung) || try == attempts || (probeable(p) && is500(err)) {
+		if !again(err, hung) || try == attempts || (probing && is500(err)) {
+			if ofOne(err) && !probing {
+				m.mu.Lock()
+				m.sent++
+				m.mu.Unlock()
+			}
 			return Answer{}, explain(err, m.o, hung, try)
 		}
 		m.mu.Lock()
@@ -350,9 +358,29 @@ func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams) (Ans
 	}
 }
 
-// probeable reports a request in a mode that servers may fall over.
-func probeable(p openai.ChatCompletionNewParams) bool {
-	return p.ResponseFormat.OfJSONSchema != nil || len(p.Tools) > 0
+// ofOne reports a refusal of what one call says: a filter of content, a length. It
+// is no word about the next.
+func ofOne(err error) bool {
+	var api *openai.Error
+	return errors.As(err, &api) && slices.Contains([]int{http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity}, api.StatusCode)
+}
+
+// enoughRefused is how many calls may be refused, with none answered, before the
+// next ones are not worth sending.
+const enoughRefused = 5
+
+// hopeless reports that a failed call tells of all that would follow: the key, the
+// model or the ceiling, or everything is refused.
+func (m *Model) hopeless(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch review.KindOf(err) {
+	case review.Denied, review.Invalid:
+		return true
+	case review.Refused:
+		return !ofOne(err) || m.spent.Calls == 0 && m.sent >= enoughRefused
+	}
+	return errors.Is(err, ErrCost)
 }
 
 func is500(err error) bool {

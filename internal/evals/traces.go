@@ -223,7 +223,7 @@ func AskAll(ctx context.Context, m *Model, rec *Recorder, project, system string
 					rec.add(project, span(ids, "", "ChatCompletion", "LLM", start, start.Add(a.Took), "", chatAttributes(a)))
 				} else if run.Err() != nil {
 					one.Err = run.Err()
-				} else {
+				} else if !ofOne(err) || m.hopeless(err) {
 					stop(err) // the others would fail alike, after five tries each
 				}
 				mu.Lock()
@@ -247,13 +247,22 @@ func AskAll(ctx context.Context, m *Model, rec *Recorder, project, system string
 	wg.Wait()
 	var done []Asked
 	var first error
+	refused := 0
 	for _, a := range out {
-		if a.Question != "" && a.Err == nil {
+		switch {
+		case a.Err != nil:
+			if refused++; first == nil {
+				first = a.Err
+			}
+		case a.Question != "":
 			done = append(done, a)
 		}
-		if a.Err != nil && first == nil && run.Err() != nil {
-			first = context.Cause(run)
-		}
+	}
+	switch {
+	case run.Err() != nil:
+		first = context.Cause(run)
+	case first != nil:
+		first = fmt.Errorf("%d of %d questions were not answered; of the first: %w", refused, len(questions), first)
 	}
 	if err := rec.Flush(context.WithoutCancel(ctx)); err != nil {
 		return done, err
