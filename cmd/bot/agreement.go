@@ -21,6 +21,7 @@ import (
 type agreementCmd struct {
 	CSV       string   `name:"csv" help:"Measure any file with the columns unit, rater and label or score; needs no Phoenix." placeholder:"FILE"`
 	Level     string   `enum:"nominal,ordinal,interval,ratio" default:"nominal" help:"What may be done with the values: nominal, ordinal, interval or ratio."`
+	AnyRubric bool     `help:"Measure labels of several versions of the rubric together."`
 	Labels    []string `help:"The labels there are, in their order (default the rubric's; of a file, those that occur)." placeholder:"LABEL,…"`
 	Resamples int      `default:"2000" help:"Resamples of the bootstrap." placeholder:"N"`
 	Seed      uint64   `default:"1" help:"Seed of the bootstrap." placeholder:"N"`
@@ -196,9 +197,17 @@ func (k agreementCmd) ofProject(a *app, w *loopWork, rubric review.Rubric, o sta
 	if c.Annotated == 0 {
 		return agreed{}, usage("none of the %d spans of project %s has a HUMAN annotation named %s", c.Spans, w.name, rubric.Name)
 	}
+	if !k.AnyRubric {
+		if err := evals.Mixed(c.Items, "take all with --any-rubric"); err != nil {
+			return agreed{}, err
+		}
+	}
 	r, err := evals.Reviewers(c.Items, o)
 	if err != nil {
 		return agreed{}, &review.Error{Kind: review.Invalid, Text: err.Error()}
+	}
+	if c.Simulated > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("Rated by simulated reviewers, and looked at by no person: %s.", several(c.Simulated, "span")))
 	}
 	return overTime(r, evals.Ratings(c.Items), o)
 }

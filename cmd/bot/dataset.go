@@ -92,6 +92,9 @@ func printDataset(a *app, w *loopWork, r evals.DatasetReport) {
 	if r.Cleared > 0 {
 		fmt.Fprintf(a.out, "  %s without a label now: people disagree, or took it back\n", several(r.Cleared, "example"))
 	}
+	if r.Simulated > 0 {
+		fmt.Fprintf(a.out, "  %s of simulated reviewers: no person gave them\n", several(r.Simulated, "label"))
+	}
 	if left := r.Left(); left != "" {
 		fmt.Fprintf(a.out, "  left out  %s\n", left)
 	}

@@ -108,7 +108,9 @@ func (k judgeInitCmd) build(a *app, w *loopWork) (*evals.Judge, error) {
 		if err != nil {
 			return nil, err
 		}
-		train = evals.FromExamples(examples)
+		if train, err = evals.FromExamples(examples); err != nil {
+			return nil, err
+		}
 	}
 	model := cmp.Or(k.Model, w.c.Model.Judge)
 	if w.c.Model.BaseURL == "" {
@@ -163,8 +165,12 @@ func (t judgeTarget) cases(a *app, w *loopWork, j *evals.Judge) ([]evals.Case, e
 		if err != nil {
 			return nil, err
 		}
+		labelled, err := evals.FromExamples(examples)
+		if err != nil {
+			return nil, err
+		}
 		var out []evals.Case
-		for _, l := range evals.FromExamples(examples) {
+		for _, l := range labelled {
 			out = append(out, evals.Case{SpanID: l.SpanID, Question: l.Question, Answer: l.Answer})
 		}
 		return t.limited(out), nil
@@ -278,15 +284,16 @@ const noModel = "No language model was used: a stand-in judged by rule. These fi
 
 type judgeAlignCmd struct {
 	judgeTarget
-	CSV      string `name:"csv" help:"Align any file with the columns id, human, judge instead; needs neither Phoenix nor a judge's file." placeholder:"FILE"`
-	Positive string `help:"The label of a passed example (default the judge's; of a file, the first that is no opposite)." placeholder:"LABEL"`
-	Require  string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
-	Mark     bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
-	Post     string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
-	Cards    string `help:"Put the disagreements before the reviewers of this route, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
-	Most     int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
-	Show     int    `default:"5" help:"Disagreements to print." placeholder:"N"`
-	JSON     bool   `help:"Print JSON."`
+	CSV       string `name:"csv" help:"Align any file with the columns id, human, judge instead; needs neither Phoenix nor a judge's file." placeholder:"FILE"`
+	Positive  string `help:"The label of a passed example (default the judge's; of a file, the first that is no opposite)." placeholder:"LABEL"`
+	AnyRubric bool   `help:"Take labels of other versions of the rubric than the judge's, too."`
+	Require   string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
+	Mark      bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
+	Post      string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
+	Cards     string `help:"Put the disagreements before the reviewers of this route, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
+	Most      int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
+	Show      int    `default:"5" help:"Disagreements to print." placeholder:"N"`
+	JSON      bool   `help:"Print JSON."`
 }
 
 // Help is shown below the flags.
@@ -391,7 +398,9 @@ func (k judgeAlignCmd) align(a *app, w *loopWork, j *evals.Judge) (evals.Alignme
 		if err != nil {
 			return evals.Alignment{}, nil, err
 		}
-		items = evals.FromExamples(examples)
+		if items, err = evals.FromExamples(examples); err != nil {
+			return evals.Alignment{}, nil, err
+		}
 	} else {
 		p := a.progress("spans read")
 		c, err := evals.Collect(a.ctx, w.px, w.project.ID, j.Criterion, nil, p.say)
@@ -401,7 +410,7 @@ func (k judgeAlignCmd) align(a *app, w *loopWork, j *evals.Judge) (evals.Alignme
 		}
 		items = c.Items
 	}
-	al, err := evals.AlignItems(a.ctx, w.px, w.project.ID, j, items)
+	al, err := evals.AlignItems(a.ctx, w.px, w.project.ID, j, items, k.AnyRubric)
 	return al, items, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -134,7 +135,11 @@ func (k loopCmd) loop(a *app, w *loopWork, ms *models, say func(step)) error {
 	if err != nil {
 		return err
 	}
-	done := fmt.Sprintf("%s against people on dev: accuracy %s, TPR %s, TNR %s", al.Standing, al.Accuracy.Percent(), al.TPR.Percent(), al.TNR.Percent())
+	whom := "people"
+	if al.Simulated > 0 {
+		whom = "simulated reviewers"
+	}
+	done := fmt.Sprintf("%s against %s on dev: accuracy %s, TPR %s, TNR %s", al.Standing, whom, al.Accuracy.Percent(), al.TPR.Percent(), al.TNR.Percent())
 	if len(al.Failed) > 0 {
 		done += "; " + strings.Join(al.Failed, "; ")
 	}
@@ -222,7 +227,8 @@ func (k loopCmd) ask(a *app, w *loopWork, m *evals.Model) (asked, error) {
 	}
 }
 
-// label waits for people, or lets simulated reviewers label what nobody has.
+// label waits for people, or lets simulated reviewers label the answers to the
+// tutorial's questions, which are all that they know, where no person has.
 func (k loopCmd) label(a *app, w *loopWork, rubric review.Rubric) (string, error) {
 	if k.Labels == "wait" {
 		return k.wait(a, w, rubric)
@@ -230,7 +236,7 @@ func (k loopCmd) label(a *app, w *loopWork, rubric review.Rubric) (string, error
 	if rubric.Up == nil {
 		return "", usage("the rubric %s has no 👍 and 👎; simulated reviewers know no other labels", rubric.Name)
 	}
-	c, err := evals.Cases(a.ctx, w.px, w.project.ID, 0, nil)
+	c, err := k.unlabelled(a, w, rubric)
 	if err != nil {
 		return "", err
 	}
@@ -264,7 +270,38 @@ func (k loopCmd) label(a *app, w *loopWork, rubric review.Rubric) (string, error
 		p.say(min(i+100, len(list)), len(list))
 	}
 	p.end()
+	if len(c) == 0 {
+		return "people have labelled every answer; simulated reviewers add nothing", nil
+	}
 	return fmt.Sprintf("%s by %s with error rates of %s: no person looked at them (identifier simulated:…, metadata.simulated)", several(len(list), "label"), several(k.Reviewers, "simulated reviewer"), strings.Join(rates, ", ")), nil
+}
+
+// unlabelled are the answers to the tutorial's questions that no person labelled.
+func (k loopCmd) unlabelled(a *app, w *loopWork, rubric review.Rubric) ([]evals.Case, error) {
+	all, err := evals.Cases(a.ctx, w.px, w.project.ID, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	said, err := evals.CollectLabels(a.ctx, w.px, w.project.ID, rubric.Name, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	people := map[string]bool{}
+	for _, l := range said.Items {
+		people[l.SpanID] = !l.Simulated()
+	}
+	known := 0
+	out := slices.DeleteFunc(all, func(c evals.Case) bool {
+		tutorial := slices.Contains(recorded.Questions(), c.Question)
+		if tutorial {
+			known++
+		}
+		return !tutorial || people[c.SpanID]
+	})
+	if known == 0 {
+		return nil, usage("project %s holds no answer to a question of the tutorial, and simulated reviewers know no others: name another project (--project), or let people label (--labels wait)", w.name)
+	}
+	return out, nil
 }
 
 // chance is a number in [0, 1) by seed, reviewer and span.
@@ -283,15 +320,16 @@ func (k loopCmd) wait(a *app, w *loopWork, rubric review.Rubric) (string, error)
 		if err != nil && ctx.Err() == nil {
 			return "", err
 		}
-		if c.Annotated >= k.N {
-			return fmt.Sprintf("%s labelled by people", several(c.Annotated, "span")), nil
+		people := c.Annotated - c.Simulated
+		if people >= k.N {
+			return fmt.Sprintf("%s labelled by people", several(people, "span")), nil
 		}
-		p.say(c.Annotated, k.N)
+		p.say(people, k.N)
 		if !sleep(ctx, 5*time.Second) {
 			if a.ctx.Err() != nil {
 				return "", a.ctx.Err()
 			}
-			return "", &review.Error{Kind: review.Busy, Text: fmt.Sprintf("only %d of %d spans were labelled within %s; run it again to go on waiting", c.Annotated, k.N, k.WaitFor)}
+			return "", &review.Error{Kind: review.Busy, Text: fmt.Sprintf("only %d of %d spans were labelled within %s; run it again to go on waiting", people, k.N, k.WaitFor)}
 		}
 	}
 }

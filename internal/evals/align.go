@@ -49,14 +49,15 @@ const (
 // Alignment is a judge measured against people.
 type Alignment struct {
 	stats.Alignment
-	Standing Standing `json:"standing"`
-	Failed   []string `json:"failed"`            // the gates that are not passed, in words
-	Humans   any      `json:"humans,omitempty"`  // agreement among people, the ceiling
-	Flips    any      `json:"flips,omitempty"`   // share of spans whose repeated votes differ
-	StandIn  bool     `json:"stand_in"`          // no language model gave these verdicts
-	Missing  int      `json:"missing,omitempty"` // labelled by people, not by the judge
-	Leaked   []string `json:"leaked,omitempty"`  // left out: they stand in the judge's prompt
-	Rows     []Pair   `json:"-"`
+	Standing  Standing `json:"standing"`
+	Failed    []string `json:"failed"`              // the gates that are not passed, in words
+	Humans    any      `json:"humans,omitempty"`    // agreement among people, the ceiling
+	Flips     any      `json:"flips,omitempty"`     // share of spans whose repeated votes differ
+	StandIn   bool     `json:"stand_in"`            // no language model gave these verdicts
+	Missing   int      `json:"missing,omitempty"`   // labelled by people, not by the judge
+	Simulated int      `json:"simulated,omitempty"` // of the labels: no person gave them
+	Leaked    []string `json:"leaked,omitempty"`    // left out: they stand in the judge's prompt
+	Rows      []Pair   `json:"-"`
 }
 
 // Pair is one thing that both judged. An empty Judge is a verdict that could not
@@ -195,20 +196,21 @@ func Good(labels []string) string {
 
 // Measured is what an alignment found, as the judge's file remembers it.
 type Measured struct {
-	Version  string   `yaml:"version" json:"version"` // of the judge that was measured
-	Standing Standing `yaml:"standing" json:"standing"`
-	N        int      `yaml:"n" json:"n"`
-	TP       int      `yaml:"true_positives" json:"true_positives"`
-	Pos      int      `yaml:"positives" json:"positives"`
-	TN       int      `yaml:"true_negatives" json:"true_negatives"`
-	Neg      int      `yaml:"negatives" json:"negatives"`
-	StandIn  bool     `yaml:"stand_in,omitempty" json:"stand_in,omitempty"`
+	Version   string   `yaml:"version" json:"version"` // of the judge that was measured
+	Standing  Standing `yaml:"standing" json:"standing"`
+	N         int      `yaml:"n" json:"n"`
+	TP        int      `yaml:"true_positives" json:"true_positives"`
+	Pos       int      `yaml:"positives" json:"positives"`
+	TN        int      `yaml:"true_negatives" json:"true_negatives"`
+	Neg       int      `yaml:"negatives" json:"negatives"`
+	StandIn   bool     `yaml:"stand_in,omitempty" json:"stand_in,omitempty"`
+	Simulated int      `yaml:"simulated_labels,omitempty" json:"simulated_labels,omitempty"` // among N: no person gave them
 }
 
-// Trusted reports that this very version of the judge was measured, and is at
-// least good enough to see a direction.
+// Trusted reports that this very version of the judge was measured against people,
+// and is at least good enough to see a direction.
 func (j *Judge) Trusted() bool {
-	return j.Measured != nil && j.Measured.Version == j.Version() && j.Measured.Standing.AtLeast(Directional)
+	return j.Measured != nil && j.Measured.Version == j.Version() && j.Measured.Standing.AtLeast(Directional) && j.Measured.Simulated == 0
 }
 
 // StandingText says in words how far the judge can be trusted.
@@ -218,6 +220,8 @@ func (j *Judge) StandingText() string {
 		return "not measured against people yet: its annotations are marked unvalidated"
 	case j.Measured.Version != j.Version():
 		return "changed since it was measured: its annotations are marked unvalidated"
+	case j.Measured.Simulated > 0:
+		return fmt.Sprintf("%s by %d labels, %d of them of simulated reviewers: its annotations are marked unvalidated until people have judged", j.Measured.Standing, j.Measured.N, j.Measured.Simulated)
 	}
 	return fmt.Sprintf("%s by %d labels of people", j.Measured.Standing, j.Measured.N)
 }
@@ -234,7 +238,10 @@ func (j *Judge) Errors() *Known {
 
 // AlignItems measures a judge on spans that people labelled, by its verdicts in
 // Phoenix. Spans of its own prompt are left out and named, disputed ones too.
-func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judge, items []Labelled) (Alignment, error) {
+//
+// Invalid: nothing to compare; labels of another version of the rubric than the
+// judge's, unless anyRubric.
+func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judge, items []Labelled, anyRubric bool) (Alignment, error) {
 	var ids []string
 	var leaked []string
 	by := map[string]Labelled{}
@@ -249,8 +256,10 @@ func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judg
 		ids = append(ids, l.SpanID)
 		by[l.SpanID] = l
 	}
-	if err := sameRubric(items, j); err != nil {
-		return Alignment{}, err
+	if !anyRubric {
+		if err := sameRubric(items, j); err != nil {
+			return Alignment{}, err
+		}
 	}
 	all, err := Verdicts(ctx, px, project, j.Annotation(), ids)
 	if err != nil {
@@ -260,6 +269,7 @@ func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judg
 	standIn := false
 	votes, split := 0, 0
 	seen := map[string]bool{}
+	simulated := 0
 	for _, v := range all[j.Identifier()] {
 		if _, ok := by[v.SpanID]; !ok || seen[v.SpanID] {
 			continue
@@ -274,6 +284,9 @@ func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judg
 				split++
 			}
 		}
+		if by[v.SpanID].Simulated() {
+			simulated++
+		}
 		rows = append(rows, Pair{ID: v.SpanID, Human: by[v.SpanID].Label, Judge: v.Label, Explanation: v.Explanation})
 	}
 	slices.SortFunc(rows, func(a, b Pair) int { return strings.Compare(a.ID, b.ID) })
@@ -281,7 +294,10 @@ func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judg
 	if err != nil {
 		return a, err
 	}
-	a.Leaked, a.StandIn, a.Missing = leaked, standIn, len(ids)-len(rows)
+	a.Leaked, a.StandIn, a.Missing, a.Simulated = leaked, standIn, len(ids)-len(rows), simulated
+	if simulated > 0 {
+		a.Warnings = append(a.Warnings, fmt.Sprintf("%d of %d labels are of simulated reviewers: no person gave them, and the judge stays unvalidated", simulated, len(rows)))
+	}
 	if votes > 0 {
 		a.Flips = stats.Wilson(split, votes)
 	}
@@ -312,7 +328,7 @@ func sameRubric(items []Labelled, j *Judge) error {
 	for _, h := range slices.Sorted(maps.Keys(other)) {
 		parts = append(parts, fmt.Sprintf("%s (%d)", h, other[h]))
 	}
-	return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the judge was made for version %s of the rubric %s, and people labelled under %s, too; make a dataset of one version (spanbot dataset --rubric-hash), or a new judge", j.Hash, j.Criterion, strings.Join(parts, ", "))}
+	return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the judge was made for version %s of the rubric %s, and people labelled under %s, too; make a dataset of one version under another name (spanbot dataset --rubric-hash %s --name …), or take all with --any-rubric", j.Hash, j.Criterion, strings.Join(parts, ", "), j.Hash)}
 }
 
 // Reviewers is the agreement between the reviewers of spans: each vote counts,
@@ -349,10 +365,11 @@ func saidAt(op phoenix.SpanAnnotation) time.Time {
 	return op.Updated
 }
 
-// Mark sets the mark unvalidated on the judge's annotations, or takes it away, by
-// how it did, and remembers the result in the judge. It returns how many changed.
+// Mark sets the mark unvalidated on all of the judge's annotations in the project,
+// or takes it away, by how it did, and remembers the result in the judge. It returns
+// how many changed.
 func Mark(ctx context.Context, px *phoenix.Client, project string, j *Judge, a Alignment) (int, error) {
-	m := &Measured{Version: j.Version(), Standing: a.Standing, N: a.N, StandIn: a.StandIn}
+	m := &Measured{Version: j.Version(), Standing: a.Standing, N: a.N, StandIn: a.StandIn, Simulated: a.Simulated}
 	for i, l := range a.Labels {
 		for k, n := range a.Confusion[i] {
 			switch positive := l == a.Positive; {
@@ -380,7 +397,23 @@ func Mark(ctx context.Context, px *phoenix.Client, project string, j *Judge, a A
 	for _, r := range a.Rows {
 		ids = append(ids, r.ID)
 	}
-	all, err := Verdicts(ctx, px, project, j.Annotation(), ids)
+	// Those it was not measured on, too; where Phoenix cannot list them, all spans
+	// are asked for.
+	_, with, err := px.Unjudged(ctx, project, j.Annotation(), j.Identifier())
+	if err != nil {
+		cases, failed := Cases(ctx, px, project, 0, nil)
+		if failed != nil {
+			return 0, failed
+		}
+		for _, c := range cases {
+			ids = append(ids, c.SpanID)
+		}
+	}
+	for _, s := range with {
+		ids = append(ids, s.ID)
+	}
+	slices.Sort(ids)
+	all, err := Verdicts(ctx, px, project, j.Annotation(), slices.Compact(ids))
 	if err != nil {
 		return 0, err
 	}

@@ -67,7 +67,7 @@ func TestDataset_ALabelThatIsNoneAnyMore_IsTakenOff(t *testing.T) {
 	for _, id := range w.ids {
 		list = append(list, after[id])
 	}
-	for i, l := range FromExamples(list) {
+	for i, l := range labelled(t, list) {
 		if taken := i == 1 || i == 2 || i == 3; (l.Label == "") != taken || len(l.Opinions) == 0 && i != 3 {
 			t.Errorf("span %d is read back as %+v", i, l)
 		}

@@ -53,7 +53,8 @@ type DatasetReport struct {
 	TooLong     int            `json:"too_long"`       // texts of more than 500,000 characters
 	OtherRubric int            `json:"other_rubric"`   // left out by --rubric-hash
 	Corrected   int            `json:"corrected"`
-	Cleared     int            `json:"cleared"` // in the dataset, and people agree on a label no more
+	Simulated   int            `json:"simulated"` // of those included: labels that no person gave
+	Cleared     int            `json:"cleared"`   // in the dataset, and people agree on a label no more
 	Labels      map[string]int `json:"labels"`
 	Splits      map[string]int `json:"splits"`
 	Rubrics     map[string]int `json:"rubric_hashes"`
@@ -86,7 +87,7 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 		return r, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("none of the %d spans that people annotated has a correction; it is a field of the form (Annotate…)", c.Annotated)}
 	}
 	if !o.AnyRubric && o.RubricHash == "" {
-		if err := Mixed(items); err != nil {
+		if err := Mixed(items, "name one with --rubric-hash, or take all with --any-rubric"); err != nil {
 			return r, err
 		}
 	}
@@ -113,6 +114,11 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 			return r, err
 		}
 		r.DatasetID, r.VersionID = d.ID, version
+	}
+	if !o.AnyRubric {
+		if err := o.sameVersions(items, old); err != nil {
+			return r, err
+		}
 	}
 	splits := assign(items, old, o.Seed)
 	var fresh []Labelled
@@ -307,12 +313,13 @@ type kept struct {
 	trace    string
 	project  string
 	labelled bool
+	rubrics  string            // hashes
 	sum      [sha256.Size]byte // of what is said of it
 }
 
 func keep(meta map[string]any) kept {
 	text := func(key string) string { s, _ := meta[key].(string); return s }
-	return kept{split: text("split"), trace: text("trace_id"), project: text("project"), labelled: meta["label"] != nil, sum: saying(meta)}
+	return kept{split: text("split"), trace: text("trace_id"), project: text("project"), labelled: meta["label"] != nil, rubrics: text("rubric_hash"), sum: saying(meta)}
 }
 
 // saying is a fingerprint of an example's metadata, without what is the span's, like
@@ -339,6 +346,40 @@ func (o DatasetOptions) foreign(e phoenix.ExampleNote) error {
 	return nil
 }
 
+// sameVersions refuses to put labels of one version of the rubric beside those of
+// another that the dataset holds and keeps.
+func (o DatasetOptions) sameVersions(items []Labelled, old map[string]kept) error {
+	if o.Corrections {
+		return nil
+	}
+	stays := maps.Clone(old)
+	here := map[string]bool{}
+	for _, l := range items {
+		delete(stays, l.SpanID)
+		for _, hash := range l.Rubrics {
+			here[hash] = true
+		}
+	}
+	other := map[string]int{}
+	for _, was := range stays {
+		for _, hash := range strings.Fields(was.rubrics) {
+			if was.labelled && !here[hash] {
+				other[hash]++
+			}
+		}
+	}
+	delete(here, "") // labels without a version go with any
+	if len(here) == 0 || len(other) == 0 {
+		return nil
+	}
+	var parts []string
+	for _, hash := range slices.Sorted(maps.Keys(other)) {
+		parts = append(parts, fmt.Sprintf("%s (%d)", hash, other[hash]))
+	}
+	return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the dataset %s holds labels of other versions of the rubric, %s, and this would add those of %s; take another name with --name, or mix them with --any-rubric",
+		o.Name, strings.Join(parts, ", "), strings.Join(slices.Sorted(maps.Keys(here)), ", "))}
+}
+
 // says reports that an example holds what people say of its span now.
 func (o DatasetOptions) says(was kept, l Labelled) bool {
 	return was.split != "" && saying(o.metadata(l, was.split)) == was.sum
@@ -352,6 +393,9 @@ func (r *DatasetReport) include(l Labelled, splits map[string]string) {
 	r.How[l.How]++
 	if l.Correction != "" {
 		r.Corrected++
+	}
+	if l.Simulated() {
+		r.Simulated++
 	}
 	for _, hash := range l.Rubrics {
 		r.Rubrics[hash]++
@@ -531,10 +575,16 @@ func place(id string, seed uint64) uint64 {
 
 // FromExamples reads a dataset's examples back as labelled spans, in whichever
 // shape they were made.
-func FromExamples(examples []phoenix.Example) []Labelled {
+//
+// Invalid: they are corrections. Their answers are people's, and the labels are of
+// what the application had answered.
+func FromExamples(examples []phoenix.Example) ([]Labelled, error) {
 	var out []Labelled
 	text := func(m map[string]any, key string) string { s, _ := m[key].(string); return s }
 	for _, e := range examples {
+		if made, _ := e.Metadata[shapeKey].(map[string]any); made["shape"] == "corrections" {
+			return nil, &review.Error{Kind: review.Invalid, Text: "the dataset was made with --corrections: its answers are what people would have said, and their labels are of other answers; a judge learns from and is measured on a dataset of labels (spanbot dataset without --corrections)"}
+		}
 		l := Labelled{SpanID: e.ID, TraceID: text(e.Metadata, "trace_id"), Label: text(e.Metadata, "label"), Explanation: text(e.Metadata, "explanation"),
 			Correction: text(e.Metadata, "correction"), How: How(text(e.Metadata, "how")), Question: Question(e.Input), Answer: text(e.Output, "answer")}
 		if l.Answer == "" {
@@ -556,7 +606,7 @@ func FromExamples(examples []phoenix.Example) []Labelled {
 		l.Opinions = opinions(e)
 		out = append(out, l)
 	}
-	return out
+	return out, nil
 }
 
 // opinions reads back what people said of an example's span.

@@ -20,6 +20,28 @@ func opinion(who, label string) phoenix.SpanAnnotation {
 	return phoenix.SpanAnnotation{Kind: "HUMAN", Identifier: who, Answer: review.Answer{Label: label, Explanation: "because " + label}}
 }
 
+func labelled(t *testing.T, examples []phoenix.Example) []Labelled {
+	t.Helper()
+	items, err := FromExamples(examples)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return items
+}
+
+func TestFromExamples_RefusesCorrections(t *testing.T) {
+	_, err := FromExamples([]phoenix.Example{{ID: "a", Metadata: map[string]any{"label": "incorrect", shapeKey: map[string]any{"shape": "corrections"}}, Output: map[string]any{"answer": "the right one"}}})
+	if review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), "--corrections") {
+		t.Error(err)
+	}
+}
+
+func decision(who, label, outcome string) phoenix.SpanAnnotation {
+	o := opinion(review.AdjudicatedPrefix+who, label)
+	o.Metadata = map[string]any{"outcome": outcome}
+	return o
+}
+
 func TestResolve(t *testing.T) {
 	retracted := phoenix.SpanAnnotation{Kind: "HUMAN", Identifier: "d", Metadata: map[string]any{"retracted": true}}
 	machine := phoenix.SpanAnnotation{Kind: "LLM", Identifier: "judge:x:1", Answer: review.Answer{Label: "correct"}}
@@ -36,7 +58,12 @@ func TestResolve(t *testing.T) {
 		"one against one":            {[]phoenix.SpanAnnotation{opinion("a", "correct"), opinion("b", "incorrect")}, "", Disputed, true},
 		"two against two":            {[]phoenix.SpanAnnotation{opinion("a", "x"), opinion("b", "x"), opinion("c", "y"), opinion("d", "y")}, "", Disputed, true},
 		"decided":                    {[]phoenix.SpanAnnotation{opinion("a", "correct"), opinion("b", "correct"), opinion("adjudicated:u", "incorrect")}, "incorrect", Adjudicated, true},
-		"decided to be ambiguous":    {[]phoenix.SpanAnnotation{opinion("a", "correct"), opinion("adjudicated:u", "")}, "", Disputed, true},
+		"decided to be ambiguous":    {[]phoenix.SpanAnnotation{opinion("a", "correct"), decision("u", "", "Ambiguous")}, "", Disputed, true},
+		"decided twice, alike":       {[]phoenix.SpanAnnotation{opinion("a", "correct"), decision("u", "incorrect", "Judge right"), decision("v", "incorrect", "Judge right")}, "incorrect", Adjudicated, true},
+		"decided twice, unlike":      {[]phoenix.SpanAnnotation{opinion("a", "correct"), decision("u", "incorrect", "Judge right"), decision("v", "correct", "Human right")}, "", Disputed, true},
+		"words, and no decision":     {[]phoenix.SpanAnnotation{opinion("a", "correct"), opinion("adjudicated:u", "")}, "correct", Unanimous, true},
+		"simulated alone":            {[]phoenix.SpanAnnotation{opinion("simulated:1", "correct")}, "correct", Unanimous, true},
+		"simulated beside a person":  {[]phoenix.SpanAnnotation{opinion("simulated:1", "correct"), opinion("simulated:2", "correct"), opinion("a", "incorrect")}, "incorrect", Unanimous, true},
 		"a judge and what was taken": {[]phoenix.SpanAnnotation{machine, retracted}, "", "", false},
 		"words alone":                {[]phoenix.SpanAnnotation{opinion("a", "")}, "", "", false},
 	} {
@@ -256,6 +283,12 @@ func TestDataset_WhatItRefuses(t *testing.T) {
 	if r, err := w.dataset(func(o *DatasetOptions) { o.RubricHash = rubric.Hash(); o.Name += " one" }); err != nil || r.Included != 1 || r.OtherRubric != 1 {
 		t.Errorf("--rubric-hash: %+v, %v", r, err)
 	}
+	// One version after the other is a mixture, too.
+	_, err = w.dataset(func(o *DatasetOptions) { o.RubricHash = "0ldhash0"; o.Name += " one" })
+	refused(t, err, "holds labels of other versions of the rubric", rubric.Hash()+" (1)", "--any-rubric")
+	if r, err := w.dataset(func(o *DatasetOptions) { o.RubricHash, o.AnyRubric = "0ldhash0", true; o.Name += " one" }); err != nil || r.Created != 1 {
+		t.Errorf("--any-rubric: %+v, %v", r, err)
+	}
 	name := "taken " + w.name
 	if _, err := w.px.Append(t.Context(), name, "", []phoenix.NewExample{{Input: map[string]any{"a": 1}}}); err != nil {
 		t.Fatal(err)
@@ -279,6 +312,40 @@ func refused(t *testing.T, err error, words ...string) {
 	}
 }
 
+// What a judge says in prose is kept as such: it counts as wrong, and is not bought
+// again.
+func TestJudge_UnparsableIsWrittenAndMeasured(t *testing.T) {
+	w := newWorld(t, 12, func(i int, _ string) string { return truth(i) })
+	c, err := Collect(t.Context(), w.px, w.project.ID, rubric.Name, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := testJudge()
+	m, server := serve(t, modeld.Options{Change: func(string) string { return "I would not call this correct." }}, nil)
+	judge := func() JudgingReport {
+		cases, err := CasesFor(t.Context(), w.px, w.project.ID, j, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := RunJudge(t.Context(), j, m, cases, JudgingOptions{Write: j.Writer(w.px, true)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := judge(); r.Unparsable != 12 || r.Written != 12 || r.Judged != 0 {
+		t.Errorf("%+v", r)
+	}
+	al, err := AlignItems(t.Context(), w.px, w.project.ID, j, c.Items, false)
+	if err != nil || al.N != 12 || al.Accuracy.Value != 0 || al.Missing != 0 {
+		t.Errorf("%+v, %v", al, err)
+	}
+	before := server.Requests()
+	if r := judge(); r.Had != 12 || server.Requests() != before {
+		t.Errorf("%+v, %d requests more", r, server.Requests()-before)
+	}
+}
+
 // The loop on a real Phoenix: dataset, judge, alignment, experiments, comparison.
 func TestLoop_OnARealPhoenix(t *testing.T) {
 	w := newWorld(t, 60, func(i int, _ string) string { return truth(i) })
@@ -291,11 +358,11 @@ func TestLoop_OnARealPhoenix(t *testing.T) {
 	if err != nil || len(train) != r.Splits["train"] {
 		t.Fatalf("%d of %d: %v", len(train), r.Splits["train"], err)
 	}
-	j, err := NewJudge("correctness", "standin", rubric, FromExamples(train), 4)
+	j, err := NewJudge("correctness", "standin", rubric, labelled(t, train), 4)
 	if err != nil || len(j.Examples) != 4 {
 		t.Fatalf("%+v, %v", j, err)
 	}
-	again, err := NewJudge("correctness", "standin", rubric, FromExamples(train), 4)
+	again, err := NewJudge("correctness", "standin", rubric, labelled(t, train), 4)
 	if err != nil || again.Identifier() != j.Identifier() {
 		t.Errorf("the same train split makes another judge: %v", err)
 	}
@@ -304,12 +371,12 @@ func TestLoop_OnARealPhoenix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	items := FromExamples(examples)
+	items := labelled(t, examples)
 	var cases []Case
 	for _, l := range items {
 		cases = append(cases, Case{SpanID: l.SpanID, Question: l.Question, Answer: l.Answer})
 	}
-	if _, err := AlignItems(ctx, w.px, w.project.ID, j, items); review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), "run the judge over them first") {
+	if _, err := AlignItems(ctx, w.px, w.project.ID, j, items, false); review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), "run the judge over them first") {
 		t.Errorf("aligned before it judged: %v", err)
 	}
 	jr, err := RunJudge(ctx, j, m, cases, JudgingOptions{Write: j.Writer(w.px, !j.Trusted()), Trace: NewRecorder(w.px)})
@@ -322,11 +389,13 @@ func TestLoop_OnARealPhoenix(t *testing.T) {
 		raw[i]["metadata"].(map[string]any)["stand_in"] == nil || len(raw) != 3 {
 		t.Fatalf("%v", raw)
 	}
-	al, err := AlignItems(ctx, w.px, w.project.ID, j, items)
+	al, err := AlignItems(ctx, w.px, w.project.ID, j, items, false)
 	if err != nil || al.N != 56 || al.Accuracy.Value != 1 || len(al.Leaked) != 4 || !al.StandIn || al.Standing != Directional {
 		t.Fatalf("%+v, %v", al, err)
 	}
-	if n, err := Mark(ctx, w.px, w.project.ID, j, al); err != nil || n != 56 || !j.Trusted() {
+	part := al // the mark is on all that the judge said, measured on or not
+	part.Rows = al.Rows[:3]
+	if n, err := Mark(ctx, w.px, w.project.ID, j, part); err != nil || n != 56 || !j.Trusted() {
 		t.Errorf("%d marks changed, %v", n, err)
 	}
 	for _, a := range w.rig.Annotations(t, w.name, cases[10].SpanID) {

@@ -76,6 +76,26 @@ func (l *Labelled) sides() {
 	}
 }
 
+// SimulatedPrefix begins the identifiers of reviewers that are no people: spanbot
+// loop's.
+const SimulatedPrefix = "simulated:"
+
+// Simulated reports that no person said anything of the span.
+func (l Labelled) Simulated() bool {
+	return len(l.Opinions) > 0 && !slices.ContainsFunc(l.Opinions, func(o phoenix.SpanAnnotation) bool { return !strings.HasPrefix(o.Identifier, SimulatedPrefix) })
+}
+
+// Simulated counts the items of which no person said anything.
+func Simulated(items []Labelled) int {
+	n := 0
+	for _, l := range items {
+		if l.Simulated() {
+			n++
+		}
+	}
+	return n
+}
+
 // Agreement is the share of voters who gave the winning label; 0 without votes.
 func (l Labelled) Agreement() float64 {
 	total := 0
@@ -89,24 +109,26 @@ func (l Labelled) Agreement() float64 {
 }
 
 // Resolve makes one label of what people said of a span: an adjudication counts
-// before all votes; else the label that all share, else the one that at least two
-// gave and no other equals. ok is false when nobody gave a label (a score or words
-// alone are none).
+// before all votes, and those that contradict each other leave it disputed; else
+// the label that all share, else the one that at least two gave and no other
+// equals. Where a person said something, simulated reviewers do not count. ok is
+// false when nobody gave a label (a score or words alone are none).
 func Resolve(opinions []phoenix.SpanAnnotation) (l Labelled, ok bool) {
 	l.Votes = map[string]int{}
-	var judge *phoenix.SpanAnnotation
+	var decided []phoenix.SpanAnnotation
 	seen := map[string]bool{}
-	for _, o := range opinions {
-		if o.Kind != "HUMAN" || o.Retracted() {
-			continue
-		}
+	valid := slices.DeleteFunc(slices.Clone(opinions), func(o phoenix.SpanAnnotation) bool { return o.Kind != "HUMAN" || o.Retracted() })
+	if !(Labelled{Opinions: valid}).Simulated() {
+		valid = slices.DeleteFunc(valid, func(o phoenix.SpanAnnotation) bool { return strings.HasPrefix(o.Identifier, SimulatedPrefix) })
+	}
+	for _, o := range valid {
 		l.Opinions = append(l.Opinions, o)
 		if c, _ := o.Metadata["correction"].(string); c != "" && l.Correction == "" {
 			l.Correction, l.Corrector = c, o.Identifier
 		}
 		if strings.HasPrefix(o.Identifier, review.AdjudicatedPrefix) {
-			if judge == nil { // the newest
-				judge = &o
+			if outcome, _ := o.Metadata["outcome"].(string); o.Label != "" || outcome != "" { // words alone decide nothing
+				decided = append(decided, o)
 			}
 			continue
 		}
@@ -122,8 +144,11 @@ func Resolve(opinions []phoenix.SpanAnnotation) (l Labelled, ok bool) {
 	}
 	slices.Sort(l.Rubrics)
 	slices.Sort(l.Annotators)
-	if judge != nil {
-		if judge.Label == "" { // ambiguous, or the rubric is unclear: nothing to learn from
+	if len(decided) > 0 {
+		judge := decided[0]
+		// Ambiguous, or the rubric is unclear, or two decided differently: nothing to
+		// learn from.
+		if slices.ContainsFunc(decided, func(o phoenix.SpanAnnotation) bool { return o.Label == "" || o.Label != judge.Label }) {
 			l.How = Disputed
 			return l, true
 		}
@@ -197,6 +222,7 @@ func (p Progress) say(done, total int) {
 type Collection struct {
 	Spans     int // looked at
 	Annotated int // with a HUMAN annotation under the name, of the span or, for a root, of its trace
+	Simulated int // of those annotated: by simulated reviewers alone
 	Items     []Labelled
 	Other     []phoenix.SpanAnnotation // all annotations of the spans in Items under further names
 
@@ -411,6 +437,7 @@ func (g *gathering) collection() Collection {
 		}
 		c.Items = append(c.Items, l)
 	}
+	c.Simulated = Simulated(c.Items)
 	slices.SortFunc(c.Items, func(a, b Labelled) int {
 		if n := a.Span.Start.Compare(b.Span.Start); n != 0 {
 			return n
@@ -502,8 +529,9 @@ func (c *Collection) read(ctx context.Context, px *phoenix.Client, items []Label
 }
 
 // Mixed refuses labels that were given under different versions of a rubric.
-// Labels without a version, made on Phoenix's page, go with any.
-func Mixed(items []Labelled) error {
+// Labels without a version, made on Phoenix's page, go with any. instead is what the
+// reader can do.
+func Mixed(items []Labelled, instead string) error {
 	count := map[string]int{}
 	for _, l := range items {
 		for _, hash := range l.Rubrics {
@@ -520,5 +548,5 @@ func Mixed(items []Labelled) error {
 		parts = append(parts, fmt.Sprintf("%s (%d)", hash, count[hash]))
 	}
 	return &review.Error{Kind: review.Invalid, Text: "the rubric was changed midway: spans were labelled under the versions " + strings.Join(parts, ", ") +
-		". Labels of different questions do not mix; name one with --rubric-hash, or take all with --any-rubric"}
+		". Labels of different questions do not mix; " + instead}
 }

@@ -1,6 +1,7 @@
 package evals
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -239,6 +240,53 @@ func TestRunJudge_BacksOffAndLosesNothing(t *testing.T) {
 	}
 	if r.Spent.Retries == 0 {
 		t.Error("the server's 429 were never seen")
+	}
+}
+
+// A question that the endpoint refuses for what it says, and a server that fails now
+// and then, are no reason to leave the others.
+func TestRunJudge_OneRefusalIsOneCase(t *testing.T) {
+	s := modeld.New(modeld.Options{})
+	n := 0
+	var mu sync.Mutex
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		mu.Lock()
+		n++
+		fails := n%5 == 0 && n <= 20 // four times, so no call fails five times
+		mu.Unlock()
+		switch {
+		case bytes.Contains(body, []byte("POISON")):
+			http.Error(w, `{"error":{"message":"content filter"}}`, http.StatusBadRequest)
+		case fails:
+			http.Error(w, `{"error":{"message":"oops"}}`, http.StatusInternalServerError)
+		default:
+			s.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(h.Close)
+	cases := []Case{{SpanID: "bad", Answer: "POISON"}} // the first, which the mode is probed with
+	for i := range 60 {
+		cases = append(cases, Case{SpanID: fmt.Sprint(i), Answer: "words and more words"})
+	}
+	m, err := NewModel(ModelOptions{BaseURL: h.URL, Name: "standin", backoff: 2 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := RunJudge(t.Context(), testJudge(), m, cases, JudgingOptions{})
+	if err != nil || r.Judged != 60 || r.Errors != 1 || !strings.Contains(r.FirstError, "content filter") {
+		t.Errorf("%v, %+v", err, r)
+	}
+	// Where everything is refused, it ends soon.
+	for i := range cases {
+		cases[i].Answer = "POISON"
+	}
+	if m, err = NewModel(ModelOptions{BaseURL: h.URL, Name: "standin", Concurrency: 2, backoff: 2 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := RunJudge(t.Context(), testJudge(), m, cases, JudgingOptions{}); review.KindOf(err) != review.Refused || r.Errors > 2*enoughRefused {
+		t.Errorf("%v, %+v", err, r)
 	}
 }
 

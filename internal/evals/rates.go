@@ -83,7 +83,7 @@ func LabelRates(c Collection, o RatesOptions) (Rates, error) {
 		}
 	}
 	if !o.AnyRubric && o.RubricHash == "" {
-		if err := Mixed(items); err != nil {
+		if err := Mixed(items, "name one with --rubric-hash, or take all with --any-rubric"); err != nil {
 			return r, err
 		}
 	}
@@ -128,6 +128,9 @@ func LabelRates(c Collection, o RatesOptions) (Rates, error) {
 		r.Labels = append(r.Labels, rateOf(name, items, weighed, control, probability))
 	}
 	r.warn(others)
+	if c.Simulated > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("Labelled by simulated reviewers, and looked at by no person: %d of the %d spans.", c.Simulated, c.Annotated))
+	}
 	return r, nil
 }
 
