@@ -144,8 +144,12 @@ func (r Rubric) Parse(label, score, explanation, correction string) (Answer, map
 	wrong := map[Field]string{}
 	a := Answer{Label: label, Explanation: strings.TrimSpace(explanation), Correction: strings.TrimSpace(correction)}
 	l, known := r.Label(label)
-	if label != "" && !known {
+	switch {
+	case label != "" && !known:
 		wrong[FieldLabel] = fmt.Sprintf("“%s” is not one of this question's answers; choose one of the list.", label)
+	case label == "" && r.Study != nil:
+		// Words alone would decide nothing, and stand where a decision is looked for.
+		wrong[FieldLabel] = "Choose an answer: a reason alone does not decide it."
 	}
 	if score = strings.TrimSpace(score); score != "" {
 		f, err := strconv.ParseFloat(strings.Replace(score, ",", ".", 1), 64)

@@ -47,3 +47,14 @@ func TestRecord_SaysWhatAButtonStandsFor(t *testing.T) {
 		t.Error("whose identifiers are a study's")
 	}
 }
+
+func TestParse_AReasonAloneDecidesNothingInAStudy(t *testing.T) {
+	for _, r := range []Rubric{Adjudication(DefaultRubric("correctness"), "correct", "incorrect", "judge:x:1"), SideBySide("ab:1:", "e1 e2", "after", "before")} {
+		if a, wrong := r.Parse("", "", "It names no source.", ""); wrong[FieldLabel] == "" {
+			t.Errorf("%s: a reason alone is the answer %+v", r.Question, a)
+		}
+		if a, wrong := r.Parse(r.Labels[0].Name, "", "It names no source.", ""); wrong != nil || a.Label != r.Labels[0].Name {
+			t.Errorf("%s: %+v, %v", r.Question, a, wrong)
+		}
+	}
+}

@@ -123,7 +123,8 @@ func (v FormView) label(own review.Judgement) slack.Block {
 		e = s
 	}
 	b := slack.NewInputBlock(blockLabel, plain(line(v.Rubric.Question, 1900)), nil, e)
-	b.Optional = true // a score or a few words alone are an answer, too
+	// A score or a few words alone are an answer, too, but not in a study.
+	b.Optional = v.Rubric.Study == nil
 	return b
 }
 
