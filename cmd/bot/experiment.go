@@ -273,7 +273,7 @@ func (k experimentCompareCmd) preferred(a *app, w *loopWork, c *evals.Comparison
 	}
 	c.Preferences = &p
 	for _, s := range states {
-		if s.Revealed {
+		if s.Revealed && !k.Reveal { // asked for again, its cards are drawn again
 			continue
 		}
 		if err := a.reveal(s.Name); err != nil {

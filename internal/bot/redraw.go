@@ -129,8 +129,8 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 		Ref: ref, Project: t.Project, Card: *card, Rubric: rubric, Names: b.names.of(ctx, on(t)),
 		Phoenix: b.set.public(), Now: time.Now(),
 	}
-	if s, ok := b.route(t.Route).ofStudy(); ok {
-		view.Revealed = s.Revealed
+	if view.Revealed, err = b.revealed(ctx, t.Route, rubric); err != nil {
+		return time.Time{}, err
 	}
 	if card.State == review.Open {
 		if view.Span, err = b.excerptOf(ctx, t, ref); err != nil && !errors.Is(err, errSpanGone) {

@@ -145,8 +145,8 @@ func (b *Bot) loadStudies(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var revealed []string
 	b.studies.mu.Lock()
+	defer b.studies.mu.Unlock()
 	there := map[string]bool{}
 	for _, s := range list {
 		base := slices.IndexFunc(b.routes, func(r *route) bool { return r.Name == s.Route })
@@ -156,9 +156,6 @@ func (b *Bot) loadStudies(ctx context.Context) error {
 		there[s.Name] = true
 		if at := b.studies.at[s.Name]; at != nil {
 			at.r.mu.Lock()
-			if s.Revealed && !at.r.study.Revealed {
-				revealed = append(revealed, s.Name)
-			}
 			at.r.study = &s
 			at.r.mu.Unlock()
 			at.r.room.send()
@@ -177,12 +174,6 @@ func (b *Bot) loadStudies(ctx context.Context) error {
 			delete(b.studies.at, name)
 		}
 	}
-	b.studies.mu.Unlock()
-	for _, name := range revealed {
-		if err := b.redrawStudy(ctx, name); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -196,15 +187,7 @@ func newStudy(b *Bot, base review.Route, s review.Study) *route {
 	return r
 }
 
-// redrawStudy has all cards of a study drawn anew.
-func (b *Bot) redrawStudy(ctx context.Context, name string) error {
-	refs, err := b.queue.CaseRefs(ctx, name)
-	if err != nil {
-		return err
-	}
-	return b.redrawCards(ctx, refs)
-}
-
+// redrawCards has cards drawn anew by a bot that runs, or by the next one.
 func (b *Bot) redrawCards(ctx context.Context, refs []review.Ref) error {
 	for _, ref := range refs {
 		_, err := b.queue.Change(ctx, ref.Route, ref.TraceID, func(t *review.Thread) (queue.Step, error) {
@@ -219,6 +202,16 @@ func (b *Bot) redrawCards(ctx context.Context, refs []review.Ref) error {
 	}
 	b.redraw.send()
 	return nil
+}
+
+// revealed reports whether a study that asks this rubric is a blind one, and over.
+// Redis is asked each time: what this replica saw last may be a minute old.
+func (b *Bot) revealed(ctx context.Context, name string, rubric review.Rubric) (bool, error) {
+	if rubric.Study == nil || !rubric.Study.Blind {
+		return false, nil
+	}
+	s, ok, err := b.queue.Study(ctx, name)
+	return ok && s.Revealed, err
 }
 
 // knownStudy is known for a study: its route looks for the cards of both.
@@ -370,15 +363,22 @@ func LookAt(ctx context.Context, set Settings, name string) (StudyState, bool, e
 	return StudyState{Study: s, Cases: len(refs), Waiting: n.Backlog + n.Claimed, Open: n.Open}, true, err
 }
 
-// Reveal ends a blind study: its cards say what was what.
+// Reveal ends a blind study: its cards say what was what. Done again, it only has
+// them drawn again.
 func Reveal(ctx context.Context, set Settings, name string) error {
 	b, err := connect(ctx, set)
 	if err != nil {
 		return err
 	}
 	defer b.queue.Close()
-	_, err = b.queue.Reveal(ctx, name)
-	return err
+	if _, err := b.queue.Reveal(ctx, name); err != nil {
+		return err
+	}
+	refs, err := b.queue.CaseRefs(ctx, name)
+	if err != nil {
+		return err
+	}
+	return b.redrawCards(ctx, refs)
 }
 
 func routeNames(routes []*route) string {

@@ -103,6 +103,17 @@ func adjudicationStudy(r review.Route) review.Study {
 	return review.Study{Name: AdjudicationOf(r.Name), Route: r.Name, Project: r.Project, About: "correctness", Prefix: review.AdjudicatedPrefix, Title: "who is right", Created: time.Now()}
 }
 
+// rhymes puts two answers side by side.
+func rhymes(n int, a, z string) review.Case {
+	return review.Case{TraceID: fmt.Sprintf("%032x", n+1), SpanID: spanID(n), Rubric: review.SideBySide(SideBySidePrefix("1a2b3c"), "RXh0MQ== RXh0Mg==", a, z),
+		Blind:    &review.Text{Head: "What rhymes with blue?"},
+		Exhibits: []review.Exhibit{{Title: "A", Text: review.Text{Head: "shoe"}}, {Title: "B", Text: review.Text{Head: "green"}}}}
+}
+
+func sideBySideStudy(r review.Route) review.Study {
+	return review.Study{Name: SideBySideOf(r.Name, "1a2b3c"), Route: r.Name, Project: r.Project, About: review.Preference, Prefix: SideBySidePrefix("1a2b3c"), Title: "which is better", Created: time.Now()}
+}
+
 func same(t *testing.T, what string, got, want map[string]string) {
 	t.Helper()
 	if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -250,15 +261,9 @@ func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
 		b.ingest(0, 1)
 		b.start()
 		time.Sleep(time.Minute)
-		name := SideBySideOf(r.Name, "1a2b3c")
-		pair := func(n int, a, z string) review.Case {
-			question := review.Text{Head: "What rhymes with blue?"}
-			return review.Case{TraceID: fmt.Sprintf("%032x", n+1), SpanID: spanID(n), Rubric: review.SideBySide(SideBySidePrefix("1a2b3c"), "RXh0MQ== RXh0Mg==", a, z), Blind: &question,
-				Exhibits: []review.Exhibit{{Title: "A", Text: review.Text{Head: "shoe"}}, {Title: "B", Text: review.Text{Head: "green"}}}}
-		}
-		s := review.Study{Name: name, Route: r.Name, Project: r.Project, About: review.Preference, Prefix: SideBySidePrefix("1a2b3c"), Title: "which is better", Created: time.Now()}
+		name, s := SideBySideOf(r.Name, "1a2b3c"), sideBySideStudy(r)
 		set := b.settings(b.network.Dial)
-		if a, err := Ask(t.Context(), set, s, []review.Case{pair(0, "baseline", "improved"), pair(1, "improved", "baseline")}); err != nil || a.New != 2 {
+		if a, err := Ask(t.Context(), set, s, []review.Case{rhymes(0, "baseline", "improved"), rhymes(1, "improved", "baseline")}); err != nil || a.New != 2 {
 			t.Fatal(a.New, err)
 		}
 		time.Sleep(time.Minute)
@@ -297,6 +302,47 @@ func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
 		if err := Reveal(t.Context(), set, name); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Minute)
+		if now := b.shown(name, 0); !strings.Contains(now, "A was *baseline*, B was *improved*") {
+			t.Errorf("the card says %s", now)
+		}
+	})
+}
+
+// asking is a team with one bot, to which cases of a study were put.
+func asking(t *testing.T, study func(review.Route) review.Study, cases ...review.Case) (b *bubble, set Settings) {
+	t.Helper()
+	r := bubbleRoute()
+	r.Since = 24 * time.Hour
+	b = quiet(t, r)
+	t.Cleanup(b.end)
+	b.ingest(0, len(cases)-1)
+	b.start()
+	time.Sleep(time.Minute)
+	set = b.settings(b.network.Dial)
+	if a, err := Ask(t.Context(), set, study(r), cases); err != nil || a.New != len(cases) {
+		t.Fatalf("%d of %d are new, %v", a.New, len(cases), err)
+	}
+	time.Sleep(time.Minute)
+	return b, set
+}
+
+// A reveal is not lost with the bot that should have drawn it, and none has to run.
+func TestBubble_ARevealWithoutABotIsDrawnByTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, set := asking(t, sideBySideStudy, rhymes(0, "baseline", "improved"))
+		name := SideBySideOf(b.routes[0].Name, "1a2b3c")
+		if said := b.answer(b.people[0], name, 0, "A"); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		for _, bot := range b.bots {
+			_ = bot.end()
+		}
+		if err := Reveal(t.Context(), set, name); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
 		time.Sleep(time.Minute)
 		if now := b.shown(name, 0); !strings.Contains(now, "A was *baseline*, B was *improved*") {
 			t.Errorf("the card says %s", now)

@@ -76,7 +76,7 @@ func (q *Queue) Ask(ctx context.Context, s review.Study, cases []review.Case) (a
 // maxWaiting bounds what waits in a study beside what is added.
 const maxWaiting = 10_000
 
-// Reveal notes that a study is over, and has the cards that it names drawn anew.
+// Reveal notes that a study is over; false when it is already, or is not known.
 func (q *Queue) Reveal(ctx context.Context, name string) (bool, error) {
 	s, ok, err := q.Study(ctx, name)
 	if err != nil || !ok || s.Revealed {
