@@ -116,7 +116,7 @@ func judgement(ref review.Ref, rubric review.Rubric, who review.Reviewer, channe
 // goes straight to Phoenix; when that fails too the reviewer is told. again says
 // that Slack sends this click once more.
 func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, again bool) error {
-	changed := false
+	changed, over := false, false
 	judge := func(t *review.Thread) (queue.Step, error) {
 		if t.Project == "" {
 			if r := b.route(j.Route); r != nil {
@@ -125,8 +125,12 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 		}
 		// Clocks of replicas differ; a person's second word is the later one all
 		// the same. One that Slack sends again keeps its place.
-		if own := t.Card(j.SpanID).Find(j.Reviewer.ID, j.Name, j.OnTrace); own != nil && !again && !j.At.After(own.At) {
+		own := t.Card(j.SpanID).Find(j.Reviewer.ID, j.Name, j.OnTrace)
+		if own != nil && !again && !j.At.After(own.At) {
 			j.At = own.At.Add(time.Millisecond)
+		}
+		if over && (own == nil || own.Withdrawn || !j.Tap || own.Label != j.Label) { // the same tap again says nothing new
+			return queue.Step{Nothing: true}, errRevealed
 		}
 		if changed = t.Judge(j); !changed {
 			return queue.Step{Nothing: true}, nil
@@ -148,6 +152,8 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 	}
 	fault("click.received")
 	rctx, cancel := within(ctx, received, redisBudget)
+	// Who taps between this look and the change has not seen a card that tells.
+	over, _ = b.revealed(rctx, j.Route)
 	_, err := b.queue.Change(rctx, j.Route, j.TraceID, judge)
 	cancel()
 	fault("click.kept")
@@ -174,6 +180,9 @@ func (b *Bot) keep(ctx context.Context, j review.Judgement, received time.Time, 
 	case review.Invalid:
 		return err
 	default:
+		if over {
+			return errRevealed
+		}
 		b.trusted.Store(time.Now().UnixMilli()) // what is older may be behind what goes to Phoenix now
 		if err := b.keepDirect(ctx, j, received, err); err != nil {
 			return err

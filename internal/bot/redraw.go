@@ -129,10 +129,13 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 		Ref: ref, Project: t.Project, Card: *card, Rubric: rubric, Names: b.names.of(ctx, on(t)),
 		Phoenix: b.set.public(), Now: time.Now(),
 	}
-	if view.Revealed, err = b.revealed(ctx, t.Route, rubric); err != nil {
+	if view.Revealed, err = b.revealed(ctx, t.Route); err != nil {
 		return time.Time{}, err
 	}
 	if card.State == review.Open {
+		if view.Revealed {
+			view.Notice = "It is revealed which answer is whose; nothing more is asked here."
+		}
 		if view.Span, err = b.excerptOf(ctx, t, ref); err != nil && !errors.Is(err, errSpanGone) {
 			return time.Time{}, err
 		}

@@ -47,6 +47,10 @@ func prefixOf(name string) string {
 	return SideBySidePrefix(strings.TrimPrefix(study, sideBySide))
 }
 
+// blind reports whether the name is that of a study whose cards must not tell what is
+// what.
+func blind(name string) bool { return strings.HasPrefix(prefixOf(name), review.PreferencePrefix) }
+
 // ofStudyNamed is what the cards of a study ask, as far as its name tells; rubric
 // is its route's.
 func ofStudyNamed(name string, rubric review.Rubric) review.Rubric {
@@ -204,15 +208,24 @@ func (b *Bot) redrawCards(ctx context.Context, refs []review.Ref) error {
 	return nil
 }
 
-// revealed reports whether a study that asks this rubric is a blind one, and over.
-// Redis is asked each time: what this replica saw last may be a minute old.
-func (b *Bot) revealed(ctx context.Context, name string, rubric review.Rubric) (bool, error) {
-	if rubric.Study == nil || !rubric.Study.Blind {
+// revealed reports whether a blind study is over. Redis is asked each time: what
+// this replica saw last may be a minute old, and counts only while Redis does not
+// answer (with the error).
+func (b *Bot) revealed(ctx context.Context, name string) (bool, error) {
+	if !blind(name) {
 		return false, nil
 	}
-	s, ok, err := b.queue.Study(ctx, name)
-	return ok && s.Revealed, err
+	s, _, err := b.queue.Study(ctx, name)
+	if err != nil {
+		s, _ = b.route(name).ofStudy()
+	}
+	return s.Revealed, err
 }
+
+// errRevealed refuses what is said when it is told already which answer is whose:
+// it would be counted among what was said blind. What was taken before stays, also
+// where it is on its way yet: its reviewer was told that it counts.
+var errRevealed = &review.Error{Kind: review.Invalid, Text: "Not saved: it is revealed already which answer is whose, and only what was said before that counts."}
 
 // knownStudy is known for a study: its route looks for the cards of both.
 func (r *route) knownStudy(ctx context.Context) error {
@@ -262,6 +275,13 @@ func (b *Bot) caseOf(ctx context.Context, ref review.Ref) (*review.Case, error) 
 // postCase takes one claimed span of a study to its card.
 func (r *route) postCase(ctx context.Context, s review.Study, c queue.Claim, parent string) error {
 	project, _, channel := r.now()
+	over, err := r.b.revealed(ctx, s.Name)
+	if err != nil {
+		return r.putBack(ctx, c, time.Second, err)
+	}
+	if over { // nothing that is said there counts any more
+		return r.drop(ctx, c, review.Enough)
+	}
 	study, ok, err := r.b.queue.Case(ctx, s.Name, c.TraceID, c.SpanID)
 	if err != nil {
 		return r.putBack(ctx, c, time.Second, err)

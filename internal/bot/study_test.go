@@ -350,6 +350,63 @@ func TestBubble_ARevealWithoutABotIsDrawnByTheNext(t *testing.T) {
 	})
 }
 
+// What is said after the reveal is not blind, and is refused with a word: by a tap, in
+// the form, and while Redis does not answer. What was said before counts.
+func TestBubble_WhatIsSaidAfterTheRevealIsNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, set := asking(t, sideBySideStudy, rhymes(0, "baseline", "improved"), rhymes(1, "improved", "baseline"))
+		r, ana, ben := b.routes[0], b.people[0], b.people[1]
+		name := SideBySideOf(r.Name, "1a2b3c")
+		if said := b.answer(ana, name, 0, "A"); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		if err := Reveal(t.Context(), set, name); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if now := b.shown(name, 1); !strings.Contains(now, "nothing more is asked here") {
+			t.Errorf("the open card says %s", now)
+		}
+		refused := "Not saved: it is revealed already"
+		if said := b.answer(ben, name, 1, "A"); !strings.Contains(said, refused) {
+			t.Errorf("a tap was answered with %q", said)
+		}
+		b.redis.SetError("LOADING Redis is loading the dataset in memory")
+		if said := b.answer(ben, name, 1, "A"); !strings.Contains(said, refused) {
+			t.Errorf("without Redis a tap was answered with %q", said)
+		}
+		b.redis.SetError("")
+		time.Sleep(time.Minute)
+		v := b.form(ana, name, 0)
+		err := b.slack.Submit(ana.ID, v.ID, map[string]any{"label": map[string]any{"label": map[string]any{"type": "radio_buttons", "selected_option": map[string]any{"value": "B"}}}})
+		if err == nil || !strings.Contains(err.Error(), refused) {
+			t.Errorf("the form was answered with %v", err)
+		}
+		time.Sleep(time.Minute)
+		id := "ab:1a2b3c:" + review.Reviewer{Team: b.slack.Team(), ID: ana.ID}.Identifier()
+		same(t, "span 0", b.stored(0, "preference"), map[string]string{id: "baseline (A) map[A:baseline B:improved]"})
+		same(t, "span 1", b.stored(1, "preference"), map[string]string{})
+
+		// What has no card by then gets none.
+		for _, bot := range b.bots {
+			_ = bot.end()
+		}
+		b.ingest(2, 2)
+		if a, err := Ask(t.Context(), set, sideBySideStudy(r), []review.Case{rhymes(2, "baseline", "improved")}); err != nil || a.New != 1 {
+			t.Fatal(a.New, err)
+		}
+		if err := Reveal(t.Context(), set, name); err != nil {
+			t.Fatal(err)
+		}
+		b.start()
+		time.Sleep(2 * time.Minute)
+		if now := b.shown(name, 2); now != "" {
+			t.Errorf("a card came after the reveal: %s", now)
+		}
+	})
+}
+
 // form opens the form behind the ⋯ of an answered card, and returns its view.
 func (b *bubble) form(who slackd.Person, route string, n int) slackd.View {
 	b.t.Helper()
