@@ -2,6 +2,7 @@ package bot
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/spanbot/spanbot/internal/review"
@@ -221,6 +222,10 @@ func (b *Bot) wholeOf(ctx context.Context, ref review.Ref) slackui.DetailsView {
 	thread, terr := b.queue.Thread(ctx, ref.Route, ref.TraceID)
 	view := slackui.DetailsView{Project: thread.Project}
 	study, err := b.caseOf(ctx, ref)
+	if errors.Is(err, errCaseGone) {
+		view.Note = errCaseGone.Text
+		return view
+	}
 	if err != nil {
 		view.Note = "Our store does not answer; open it again in a moment."
 		return view

@@ -110,6 +110,9 @@ func (b *Bot) redrawOne(ctx context.Context, r queue.Redraw) (again time.Time, e
 	return again, err
 }
 
+// notAsked stands for a question that nobody knows any more.
+var notAsked = review.Rubric{Question: "This question is no longer asked."}
+
 // redrawCard draws one card from state. Something unconfirmed that is younger
 // than a second gets no word yet: it is looked at again when it is older.
 func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (again time.Time, err error) {
@@ -123,7 +126,7 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 		return time.Time{}, err
 	}
 	if !ok {
-		rubric = review.Rubric{Name: "", Question: "This question is no longer asked."}
+		rubric = notAsked
 	}
 	view := slackui.CardView{
 		Ref: ref, Project: t.Project, Card: *card, Rubric: rubric, Names: b.names.of(ctx, on(t)),
@@ -136,14 +139,17 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 		if view.Revealed {
 			view.Notice = "It is revealed which answer is whose; nothing more is asked here."
 		}
-		if view.Span, err = b.excerptOf(ctx, t, ref); err != nil && !errors.Is(err, errSpanGone) {
-			return time.Time{}, err
-		}
-		if view.Span == nil { // Phoenix does not answer: the summary for now
-			again = view.Now.Add(30 * time.Second)
-		}
-		if errors.Is(err, errSpanGone) {
+		view.Span, err = b.excerptOf(ctx, t, ref)
+		switch {
+		case errors.Is(err, errSpanGone):
 			return time.Time{}, b.spanGone(ctx, ref)
+		case errors.Is(err, errCaseGone):
+			// Nobody can answer what is not shown.
+			view.Rubric, view.Notice = notAsked, errCaseGone.Text
+		case err != nil:
+			return time.Time{}, err
+		case view.Span == nil: // Phoenix does not answer: the summary for now
+			again = view.Now.Add(30 * time.Second)
 		}
 	}
 	if first := card.Outstanding(); !first.IsZero() && view.Now.Sub(first) < silence {
@@ -172,7 +178,8 @@ func (b *Bot) spanGone(ctx context.Context, ref review.Ref) error {
 }
 
 // excerptOf is what an open card shows of its span: from Redis, else read
-// again from Phoenix and kept. nil when Phoenix does not have or give it.
+// again from Phoenix and kept. nil when Phoenix does not have or give it; the error is
+// errSpanGone or errCaseGone when nobody will.
 func (b *Bot) excerptOf(ctx context.Context, t review.Thread, ref review.Ref) (*review.Span, error) {
 	span, ok, err := b.queue.Excerpt(ctx, ref)
 	if err != nil {
@@ -184,10 +191,12 @@ func (b *Bot) excerptOf(ctx context.Context, t review.Thread, ref review.Ref) (*
 	pctx, cancel := context.WithTimeout(ctx, redrawPatience)
 	defer cancel()
 	span, err = b.excerptFromPhoenix(pctx, t.Project, ref)
-	if gone(err) {
+	switch {
+	case errors.Is(err, errCaseGone):
+		return nil, err
+	case gone(err):
 		return nil, errSpanGone
-	}
-	if err != nil {
+	case err != nil:
 		return nil, nil
 	}
 	_, err = b.queue.Change(ctx, ref.Route, ref.TraceID, func(t *review.Thread) (queue.Step, error) {

@@ -257,7 +257,12 @@ func (r *route) knownStudy(ctx context.Context) error {
 	return nil
 }
 
-// caseOf is what a study shows of a card's span; nil for a card of a route.
+// errCaseGone says that Redis lost what a study shows on a card. Looking again brings
+// nothing back.
+var errCaseGone = &review.Error{Kind: review.Gone, Text: "What this card showed is not kept any more; it can be asked again by the command that asked it."}
+
+// caseOf is what a study shows of a card's span; nil for a card of a route. The error
+// is errCaseGone when it is not kept any more.
 func (b *Bot) caseOf(ctx context.Context, ref review.Ref) (*review.Case, error) {
 	if !strings.Contains(ref.Route, studyMark) {
 		return nil, nil
@@ -267,7 +272,7 @@ func (b *Bot) caseOf(ctx context.Context, ref review.Ref) (*review.Case, error) 
 		return nil, err
 	}
 	if !ok {
-		return nil, &review.Error{Kind: review.Down, Text: "What this card showed is not kept any more."}
+		return nil, errCaseGone
 	}
 	return &c, nil
 }

@@ -407,16 +407,73 @@ func TestBubble_WhatIsSaidAfterTheRevealIsNotTaken(t *testing.T) {
 	})
 }
 
+// A card whose case went with Redis says so once, and Slack is not asked again and
+// again to draw it.
+func TestBubble_ACardWhoseCaseIsLostSaysSoOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, set := asking(t, adjudicationStudy, disagreement(0))
+		name, ana := AdjudicationOf(b.routes[0].Name), b.people[0]
+		if said := b.answer(ana, name, 0, review.HumanRight); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		// Its answer is gone, too: the card opens again, and has nothing to show.
+		b.redis.FlushAll()
+		if !b.px.DeleteAnnotation(spanID(0), "adjudicated:"+review.Reviewer{Team: b.slack.Team(), ID: ana.ID}.Identifier()) {
+			t.Fatal("the annotation is not there")
+		}
+		for _, bot := range b.bots {
+			_ = bot.end()
+		}
+		b.start()
+		time.Sleep(2 * time.Minute)
+		now := b.shown(name, 0)
+		if !strings.Contains(now, "no longer asked") || !strings.Contains(now, "not kept any more") {
+			t.Errorf("the card says %s", now)
+		}
+		before := b.slack.Calls("chat.update")
+		time.Sleep(time.Hour)
+		if n := b.slack.Calls("chat.update") - before; n > 0 {
+			t.Errorf("it was drawn %d times in an idle hour", n)
+		}
+		v := b.behind(ana, name, 0, "details")
+		raw, _ := json.Marshal(v.Object)
+		if !strings.Contains(string(raw), "not kept any more") || strings.Contains(string(raw), "store does not answer") {
+			t.Errorf("the details say %s", raw)
+		}
+		if err := b.slack.Dismiss(ana.ID, v.ID, false); err != nil {
+			t.Fatal(err)
+		}
+		// Asked again it is as before.
+		if _, err := Ask(t.Context(), set, adjudicationStudy(b.routes[0]), []review.Case{disagreement(0)}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if now := b.shown(name, 0); !strings.Contains(now, "It names no source.") || strings.Contains(now, "not kept any more") {
+			t.Errorf("asked again, the card says %s", now)
+		}
+	})
+}
+
 // form opens the form behind the ⋯ of an answered card, and returns its view.
 func (b *bubble) form(who slackd.Person, route string, n int) slackd.View {
 	b.t.Helper()
+	return b.behind(who, route, n, "annotate")
+}
+
+// behind taps an action behind a card's ⋯, and returns the view that opens.
+func (b *bubble) behind(who slackd.Person, route string, n int, action string) slackd.View {
+	b.t.Helper()
 	for _, m := range b.slack.Messages(b.channels()[0]) {
 		for _, bl := range blocksOf(m) {
-			accessory, has := bl["accessory"]
-			if !has || bl["block_id"] != "card:"+route+":"+spanID(n) {
+			elements, _ := bl["elements"].([]any)
+			if a, has := bl["accessory"]; has {
+				elements = append(elements, a)
+			}
+			option := optionOf(map[string]any{"elements": elements}, action)
+			if f := strings.Split(option, ":"); len(f) < 5 || f[1] != route || f[3] != spanID(n) {
 				continue
 			}
-			option := optionOf(map[string]any{"elements": []any{accessory}}, "annotate")
 			if err := b.slack.Click(who.ID, b.channels()[0], m["ts"].(string), slackd.Action{BlockID: bl["block_id"].(string), ActionID: "more", Option: option}); err != nil {
 				b.t.Fatal(err)
 			}
