@@ -96,14 +96,18 @@ func (r *route) post(c queue.Claim) error {
 	if err != nil {
 		return r.putBack(ctx, c, time.Second, err)
 	}
+	s, study := r.ofStudy()
 	if card := thread.Card(c.SpanID); card != nil && card.TS != "" {
+		if study {
+			return r.askAnew(ctx, c)
+		}
 		return r.b.queue.Drop(ctx, c) // it has its card; only the claim was left
 	}
 	parent := ""
 	if thread.Channel == channel {
 		parent = thread.TS
 	}
-	if s, ok := r.ofStudy(); ok {
+	if study {
 		return r.postCase(ctx, s, c, parent)
 	}
 	trace, err := r.b.phoenix.Trace(ctx, project, c.TraceID, cardText, cardSpans)

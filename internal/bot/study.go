@@ -1,6 +1,7 @@
 package bot
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -191,13 +192,16 @@ func newStudy(b *Bot, base review.Route, s review.Study) *route {
 	return r
 }
 
-// redrawCards has cards drawn anew by a bot that runs, or by the next one.
-func (b *Bot) redrawCards(ctx context.Context, refs []review.Ref) error {
+// redrawCards has cards drawn anew by a bot that runs, or by the next one. asks names
+// the rubric that a card asks from now on, by its hash; without one it asks what it did.
+func (b *Bot) redrawCards(ctx context.Context, refs []review.Ref, asks map[review.Ref]string) error {
 	for _, ref := range refs {
 		_, err := b.queue.Change(ctx, ref.Route, ref.TraceID, func(t *review.Thread) (queue.Step, error) {
-			if c := t.Card(ref.SpanID); c == nil || c.TS == "" {
+			c := t.Card(ref.SpanID)
+			if c == nil || c.TS == "" {
 				return queue.Step{Nothing: true}, nil
 			}
+			c.Rubric = cmp.Or(asks[ref], c.Rubric)
 			return queue.Step{Redraw: redrawOf(t, ref.SpanID)}, nil
 		})
 		if err != nil {
@@ -275,6 +279,21 @@ func (b *Bot) caseOf(ctx context.Context, ref review.Ref) (*review.Case, error) 
 		return nil, errCaseGone
 	}
 	return &c, nil
+}
+
+// askAnew lets a card that a case has already ask what the case says: it may have been
+// posted for another judge, before Redis lost it.
+func (r *route) askAnew(ctx context.Context, c queue.Claim) error {
+	study, ok, err := r.b.queue.Case(ctx, r.Name, c.TraceID, c.SpanID)
+	if err != nil {
+		return r.putBack(ctx, c, time.Second, err)
+	}
+	if ok {
+		if err := r.b.redrawCards(ctx, []review.Ref{c.Ref}, map[review.Ref]string{c.Ref: study.Rubric.Hash()}); err != nil {
+			return r.putBack(ctx, c, time.Second, err)
+		}
+	}
+	return r.b.queue.Drop(ctx, c)
 }
 
 // postCase takes one claimed span of a study to its card.
@@ -358,7 +377,11 @@ func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case)
 		return a, err
 	}
 	a.New = added
-	return a, b.redrawCards(ctx, lost)
+	asks := map[review.Ref]string{}
+	for _, c := range cases {
+		asks[review.Ref{Route: s.Name, TraceID: c.TraceID, SpanID: c.SpanID}] = c.Rubric.Hash()
+	}
+	return a, b.redrawCards(ctx, lost, asks)
 }
 
 // StudyState says how far a study is.
@@ -403,7 +426,7 @@ func Reveal(ctx context.Context, set Settings, name string) error {
 	if err != nil {
 		return err
 	}
-	return b.redrawCards(ctx, refs)
+	return b.redrawCards(ctx, refs, nil)
 }
 
 func routeNames(routes []*route) string {

@@ -455,6 +455,46 @@ func TestBubble_ACardWhoseCaseIsLostSaysSoOnce(t *testing.T) {
 	})
 }
 
+// The judge that is made anew after Redis was lost may be another one: cards that are
+// there ask what is asked now, whether the command or the bot comes first.
+func TestBubble_AnotherJudgeAsksOnTheOldCards(t *testing.T) {
+	for _, first := range []string{"the bot", "the command"} {
+		t.Run(first+" comes first", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, set := asking(t, adjudicationStudy, disagreement(0))
+				r, name := b.routes[0], AdjudicationOf(b.routes[0].Name)
+				b.redis.FlushAll()
+				for _, bot := range b.bots {
+					_ = bot.end()
+				}
+				if first == "the bot" {
+					b.start()
+					time.Sleep(2 * time.Minute)
+				}
+				other := disagreement(0)
+				other.Rubric = review.Adjudication(review.DefaultRubric("correctness"), "incorrect", "correct", "judge:correctness:ba9876543210")
+				if _, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{other}); err != nil {
+					t.Fatal(err)
+				}
+				if first == "the command" {
+					b.start()
+				}
+				time.Sleep(2 * time.Minute)
+				now := b.shown(name, 0)
+				if !strings.Contains(now, "People say “incorrect”, the judge says “correct”.") || strings.Count(now, `"card:`+name+":") != 1 {
+					t.Fatalf("the card says %s", now)
+				}
+				if said := b.answer(b.people[0], name, 0, review.JudgeRight); said != "" {
+					t.Error(said)
+				}
+				time.Sleep(time.Minute)
+				id := "adjudicated:" + review.Reviewer{Team: b.slack.Team(), ID: b.people[0].ID}.Identifier()
+				same(t, "span 0", b.stored(0, "correctness"), map[string]string{id: "correct (Judge right)"})
+			})
+		})
+	}
+}
+
 // form opens the form behind the ⋯ of an answered card, and returns its view.
 func (b *bubble) form(who slackd.Person, route string, n int) slackd.View {
 	b.t.Helper()
