@@ -290,7 +290,7 @@ type judgeAlignCmd struct {
 	Require   string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
 	Mark      bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
 	Post      string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
-	Cards     string `help:"Put the disagreements before the reviewers of this route, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
+	Cards     string `help:"Put the disagreements before the reviewers of this route, which has the judge's rubric, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
 	Most      int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
 	Show      int    `default:"5" help:"Disagreements to print." placeholder:"N"`
 	JSON      bool   `help:"Print JSON."`

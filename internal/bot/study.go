@@ -366,6 +366,10 @@ func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case)
 		return a, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("there is no route %s; the routes are %s", s.Route, routeNames(b.routes))}
 	case r.Project != s.Project:
 		return a, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the route %s is for spans of project %s, and these are of project %s; name a route of that project", r.Name, r.Project, s.Project)}
+	case s.Name == AdjudicationOf(r.Name) && s.About != r.Rubric:
+		// Its cards are known by their span alone, and what is said on them is looked
+		// for under the route's rubric when Redis was lost.
+		return a, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the reviewers of route %s judge %s, and this is about %s; %s", r.Name, r.Rubric, s.About, b.routeAbout(s))}
 	}
 	if _, _, ran, err := b.queue.Epoch(ctx, s.Route); err != nil {
 		return a, err
@@ -427,6 +431,20 @@ func Reveal(ctx context.Context, set Settings, name string) error {
 		return err
 	}
 	return b.redrawCards(ctx, refs, nil)
+}
+
+// routeAbout says which route an adjudication may be asked in.
+func (b *Bot) routeAbout(s review.Study) string {
+	var of []*route
+	for _, r := range b.routes {
+		if r.Project == s.Project && r.Rubric == s.About {
+			of = append(of, r)
+		}
+	}
+	if len(of) == 0 {
+		return fmt.Sprintf("no route of project %s has that rubric: add one to the configuration", s.Project)
+	}
+	return "name a route with that rubric: " + routeNames(of)
 }
 
 func routeNames(routes []*route) string {

@@ -633,3 +633,33 @@ func TestAsk_RefusesARouteThatIsNotThere(t *testing.T) {
 		}
 	})
 }
+
+// A route's adjudications are all about its rubric: of a span they know one card, and
+// of what is said there one name.
+func TestAsk_RefusesWhatTheRouteDoesNotJudge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, tone := bubbleRoute(), bubbleRoute()
+		tone.Name, tone.Rubric = "polite", "tone"
+		b := quiet(t, r, tone)
+		defer b.end()
+		synctest.Wait() // everything listens
+		for about, want := range map[string]string{
+			"tone": "the reviewers of route main judge correctness, and this is about tone; name a route with that rubric: polite",
+			"wit":  "the reviewers of route main judge correctness, and this is about wit; no route of project " + r.Project + " has that rubric: add one to the configuration",
+		} {
+			s := adjudicationStudy(r)
+			s.About = about
+			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, []review.Case{disagreement(0)}); review.KindOf(err) != review.Invalid || review.TextOf(err) != want {
+				t.Errorf("about %s: %v", about, err)
+			}
+		}
+		s := adjudicationStudy(tone)
+		s.About = "tone"
+		if a, err := Ask(t.Context(), b.settings(b.network.Dial), s, []review.Case{disagreement(0)}); err != nil || a.New != 1 {
+			t.Errorf("%+v, %v", a, err)
+		}
+		if a, err := Ask(t.Context(), b.settings(b.network.Dial), sideBySideStudy(r), []review.Case{rhymes(0, "baseline", "improved")}); err != nil || a.New != 1 {
+			t.Errorf("a side by side has no rubric of a route: %+v, %v", a, err)
+		}
+	})
+}
