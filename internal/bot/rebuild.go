@@ -90,7 +90,8 @@ func (r *route) known(ctx context.Context) error {
 }
 
 // sameEpoch notices that Redis was rebuilt since this replica last looked, and
-// gives it once more what this replica accepted and has not seen confirmed.
+// gives it once more what this replica accepted and has not seen confirmed, of the
+// route's studies, too: those may not be known any more.
 func (r *route) sameEpoch(ctx context.Context, name string) {
 	r.mu.Lock()
 	was := r.epoch
@@ -100,7 +101,7 @@ func (r *route) sameEpoch(ctx context.Context, name string) {
 		return
 	}
 	for _, j := range r.b.accepted.values() {
-		if j.Route != r.Name {
+		if base, _, _ := strings.Cut(j.Route, studyMark); base != r.Name {
 			continue
 		}
 		if err := r.b.again(ctx, j, r.Project); err != nil {

@@ -253,11 +253,8 @@ func (r *route) knownStudy(ctx context.Context) error {
 		return err
 	}
 	if !had || own.Name != of.Name || own.Run != run {
-		if err := r.b.queue.KeepEpoch(ctx, r.Name, of); err != nil {
-			return err
-		}
+		return r.b.queue.KeepEpoch(ctx, r.Name, of)
 	}
-	r.sameEpoch(ctx, of.Name)
 	return nil
 }
 

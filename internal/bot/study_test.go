@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/phoenixd"
 	"github.com/spanbot/spanbot/internal/sandbox/recorded"
 	"github.com/spanbot/spanbot/internal/sandbox/slackd"
 )
@@ -578,6 +579,42 @@ func TestBubble_ADecisionIsChangedAndTakenBackInTheForm(t *testing.T) {
 		same(t, "taken back", b.stored(0, "correctness"), map[string]string{})
 		if ts, _ := b.button(name, spanID(0), review.JudgeRight); ts == "" {
 			t.Errorf("the card does not ask again: %s", b.shown(name, 0))
+		}
+	})
+}
+
+// A reason is as safe as in a route: with Redis flushed while Phoenix is away, the bot
+// that took it gives all of it back, and what it decides does not hang on a question
+// that Redis lost.
+func TestBubble_AWholeReasonOutlivesRedisWhilePhoenixIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := asking(t, adjudicationStudy, disagreement(0))
+		name, ana := AdjudicationOf(b.routes[0].Name), b.people[0]
+		if said := b.answer(ana, name, 0, review.HumanRight); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		v := b.form(ana, name, 0)
+		heal := b.px.Fail(phoenixd.Fault{Drop: true})
+		reason := strings.Repeat("It names no source. ", 22) + "Enough."
+		if err := b.slack.Submit(ana.ID, v.ID, map[string]any{
+			"label":       map[string]any{"label": map[string]any{"type": "radio_buttons", "selected_option": map[string]any{"value": review.JudgeRight}}},
+			"explanation": map[string]any{"explanation": map[string]any{"type": "plain_text_input", "value": reason}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		b.redis.FlushAll()
+		time.Sleep(5 * time.Minute)
+		heal()
+		time.Sleep(5 * time.Minute)
+		id := "adjudicated:" + review.Reviewer{Team: b.slack.Team(), ID: ana.ID}.Identifier()
+		same(t, "span 0", b.stored(0, "correctness"), map[string]string{id: "incorrect (Judge right)"})
+		for _, a := range b.px.Annotations(spanID(0)) {
+			result, _ := a["result"].(map[string]any)
+			if a["identifier"] == id && result["explanation"] != reason {
+				t.Errorf("of %d characters Phoenix holds %q", len(reason), result["explanation"])
+			}
 		}
 	})
 }
