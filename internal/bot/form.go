@@ -210,6 +210,9 @@ func (b *Bot) showDetails(ctx context.Context, c slackui.Click, viewID string, p
 	view := b.wholeOf(ctx, c.Ref)
 	view.Ref, view.Rubric, view.Page = c.Ref, rubric, page
 	view.Phoenix, view.Now = b.set.public(), time.Now()
+	if blind(c.Ref.Route) { // also where its question is not known any more
+		view.Phoenix = ""
+	}
 	return b.slack.UpdateView(ctx, viewID, "", slackui.DrawDetails(view))
 }
 

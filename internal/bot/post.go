@@ -187,7 +187,7 @@ func (r *route) send(ctx context.Context, c queue.Claim, parent string, card rev
 	}
 	view := slackui.CardView{
 		Ref: c.Ref, Project: r.Project, Card: card, Rubric: rubric, Span: &excerpt,
-		Phoenix: r.b.set.public(), Now: time.Now(),
+		Phoenix: r.b.set.public(), Blind: blind(r.Name), Now: time.Now(),
 	}
 	fault("post.sending")
 	posted, err := r.b.slack.Post(ctx, card.Channel, parent, slackui.DrawCard(view))

@@ -130,7 +130,7 @@ func (b *Bot) redrawCard(ctx context.Context, t review.Thread, spanID string) (a
 	}
 	view := slackui.CardView{
 		Ref: ref, Project: t.Project, Card: *card, Rubric: rubric, Names: b.names.of(ctx, on(t)),
-		Phoenix: b.set.public(), Now: time.Now(),
+		Phoenix: b.set.public(), Blind: blind(t.Route), Now: time.Now(),
 	}
 	if view.Revealed, err = b.revealed(ctx, t.Route); err != nil {
 		return time.Time{}, err

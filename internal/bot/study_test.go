@@ -316,6 +316,7 @@ func asking(t *testing.T, study func(review.Route) review.Study, cases ...review
 	r := bubbleRoute()
 	r.Since = 24 * time.Hour
 	b = quiet(t, r)
+	b.change = func(s *Settings) { s.PhoenixPublic = "https://phoenix.example" }
 	t.Cleanup(b.end)
 	b.ingest(0, len(cases)-1)
 	b.start()
@@ -347,6 +348,38 @@ func TestBubble_ARevealWithoutABotIsDrawnByTheNext(t *testing.T) {
 		time.Sleep(time.Minute)
 		if now := b.shown(name, 0); !strings.Contains(now, "A was *baseline*, B was *improved*") {
 			t.Errorf("the card says %s", now)
+		}
+	})
+}
+
+// A blind card stays blind when Redis lost its question: in Phoenix stands what people
+// preferred, and in the trace whose the span's own answer is.
+func TestBubble_ABlindCardStaysBlindWhenItsQuestionIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := asking(t, sideBySideStudy, rhymes(0, "baseline", "improved"))
+		name, ana := SideBySideOf(b.routes[0].Name, "1a2b3c"), b.people[0]
+		if said := b.answer(ana, name, 0, "A"); said != "" {
+			t.Fatal(said)
+		}
+		time.Sleep(time.Minute)
+		b.redis.FlushAll()
+		if !b.px.DeleteAnnotation(spanID(0), "ab:1a2b3c:"+review.Reviewer{Team: b.slack.Team(), ID: ana.ID}.Identifier()) {
+			t.Fatal("the annotation is not there")
+		}
+		for _, bot := range b.bots {
+			_ = bot.end()
+		}
+		b.start()
+		time.Sleep(2 * time.Minute)
+		now := b.shown(name, 0)
+		details, _ := json.Marshal(b.behind(ana, name, 0, "details").Object)
+		if !strings.Contains(now, "no longer asked") {
+			t.Errorf("the card says %s", now)
+		}
+		for _, word := range []string{"phoenix.example", "Show the trace"} {
+			if strings.Contains(now+string(details), word) {
+				t.Errorf("%q stands on the card or in its details: %s %s", word, now, details)
+			}
 		}
 	})
 }

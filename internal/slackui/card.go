@@ -38,6 +38,8 @@ type CardView struct {
 	Names   map[string]string // by user id; an unknown one is shown as the id
 	Phoenix string            // base URL of links, without trailing slash; "" = no links
 	Notice  string            // one line for reviewers
+	// Blind: it is of a blind study, whatever is known of its question.
+	Blind bool
 	// Revealed: a blind study is over, and a card that was answered says what was what.
 	Revealed bool
 	Now      time.Time
@@ -74,14 +76,25 @@ func (v CardView) facts(s review.Span) string {
 	return facts(s, v.Project, v.Phoenix)
 }
 
-func (v CardView) blind() bool { return v.Rubric.Study != nil && v.Rubric.Study.Blind }
+func (v CardView) blind() bool { return v.Blind || v.Rubric.Study != nil && v.Rubric.Study.Blind }
+
+// link is where Phoenix shows the span; "" for a blind card: what people said of it
+// stands there, with what is what.
+func (v CardView) link() string {
+	if v.blind() {
+		return ""
+	}
+	return spanLink(v.Phoenix, v.Ref.SpanID)
+}
 
 // DrawMinimalCard is the card for when Slack refuses the full one: question,
 // link and buttons, none of the span's text.
 func DrawMinimalCard(v CardView) Message {
 	link := "Its content cannot be shown here."
-	if l := spanLink(v.Phoenix, v.Ref.SpanID); l != "" {
+	if l := v.link(); l != "" {
 		link += " <" + l + "|Open it in Phoenix>, or tap ⋯ → Details."
+	} else if v.blind() {
+		link += " Tap ⋯ → Details."
 	}
 	return Message{
 		Text: escape(line(v.question(), 300)) + " A span waits for your judgement.",
@@ -142,6 +155,9 @@ func (v CardView) buttons() []slack.BlockElement {
 	if v.Rubric.Name != "" {
 		out = append(out, v.button(Annotate, "Annotate…"))
 	}
+	if v.blind() { // the trace tells, too
+		return append(out, v.overflow(Details, Skip))
+	}
 	return append(out, v.overflow(Details, Trace, Skip))
 }
 
@@ -157,7 +173,7 @@ func (v CardView) overflow(actions ...Action) *slack.OverflowBlockElement {
 			options = append(options, option(names[a], encodeValue(v.Ref, v.hash(), string(a))))
 		}
 	}
-	if link := spanLink(v.Phoenix, v.Ref.SpanID); link != "" && !v.blind() {
+	if link := v.link(); link != "" {
 		o := option("Open in Phoenix", encodeValue(v.Ref, v.hash(), actionOpen))
 		o.URL = link
 		options = append(options, o)

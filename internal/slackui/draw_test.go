@@ -359,6 +359,22 @@ func TestNothingThatSpansHold_MakesSlackRefuseOrParseACard(t *testing.T) {
 	})
 }
 
+func TestBlindCards_DoNotLinkToPhoenix(t *testing.T) {
+	v := cardOf(chatSpan(), review.Card{State: review.Open})
+	v.Phoenix = "https://phoenix.example.com"
+	v.Rubric = review.SideBySide("ab:1a2b3c:", "RXh0MQ== RXh0Mg==", "improved", "baseline")
+	lost := v
+	lost.Rubric, lost.Blind = review.Rubric{Question: "This question is no longer asked."}, true
+	answered := lost
+	answered.Card.State = review.Judged
+	for name, m := range map[string]Message{"minimal": DrawMinimalCard(v), "lost": DrawCard(lost), "lost, minimal": DrawMinimalCard(lost), "lost, answered": DrawCard(answered)} {
+		valid(t, m)
+		if raw, err := json.Marshal(m); err != nil || strings.Contains(string(raw), "phoenix.example") {
+			t.Errorf("%s: %s, %v", name, raw, err)
+		}
+	}
+}
+
 func TestNothingThatSpansHold_MakesSlackRefuseAModalOrAnOutline(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := anyRubric(t)
