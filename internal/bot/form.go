@@ -50,6 +50,10 @@ func (b *Bot) openForm(ctx context.Context, c slackui.Click) error {
 	}
 	if span, ok, err := b.queue.Excerpt(ctx, c.Ref); err == nil && ok {
 		view.Span = &span
+	} else if study, err := b.caseOf(ctx, c.Ref); err == nil && study != nil {
+		// A card that was answered keeps no excerpt, and what is asked is about the case.
+		span := study.Span(review.Span{ID: c.Ref.SpanID, TraceID: c.Ref.TraceID, Output: review.Text{Head: view.Summary}}).Excerpt()
+		view.Span = &span
 	}
 	own, known := b.own(ctx, card, c, rubric)
 	if known {

@@ -529,6 +529,54 @@ func TestBubble_AnotherJudgeAsksOnTheOldCards(t *testing.T) {
 	}
 }
 
+// The form of a card that was answered shows what it asks about, as that of an open one.
+func TestBubble_TheFormOfAnAnsweredCardShowsItsCase(t *testing.T) {
+	for name, c := range map[string]struct {
+		study  func(review.Route) review.Study
+		asked  review.Case
+		answer string
+		shows  []string
+	}{
+		"who is right":    {adjudicationStudy, disagreement(0), review.HumanRight, []string{"question 0", "1 × correct", "It names no source."}},
+		"which is better": {sideBySideStudy, rhymes(0, "baseline", "improved"), "A", []string{"What rhymes with blue?", "shoe", "green"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, _ := asking(t, c.study, c.asked)
+				study := c.study(b.routes[0]).Name
+				open, _ := json.Marshal(b.with(b.people[1], study, 0).Object)
+				if said := b.answer(b.people[0], study, 0, c.answer); said != "" {
+					t.Fatal(said)
+				}
+				time.Sleep(time.Minute)
+				answered, _ := json.Marshal(b.form(b.people[0], study, 0).Object)
+				for _, want := range c.shows {
+					for state, form := range map[string]string{"open": string(open), "answered": string(answered)} {
+						if !strings.Contains(form, want) {
+							t.Errorf("%s, it does not say %q: %s", state, want, form)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// with opens the form of an open card.
+func (b *bubble) with(who slackd.Person, route string, n int) slackd.View {
+	b.t.Helper()
+	ts, a := b.button(route, spanID(n), "With a reason")
+	if err := b.slack.Click(who.ID, b.channels()[0], ts, a); err != nil {
+		b.t.Fatal(err)
+	}
+	time.Sleep(10 * time.Second)
+	views := b.slack.Views(who.ID)
+	if len(views) != 1 {
+		b.t.Fatalf("%d forms are open", len(views))
+	}
+	return views[0]
+}
+
 // form opens the form behind the ⋯ of an answered card, and returns its view.
 func (b *bubble) form(who slackd.Person, route string, n int) slackd.View {
 	b.t.Helper()
