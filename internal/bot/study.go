@@ -424,10 +424,13 @@ func Reveal(ctx context.Context, set Settings, name string) error {
 		return err
 	}
 	refs, err := b.queue.CaseRefs(ctx, name)
-	if err != nil {
-		return err
+	if err == nil {
+		err = b.redrawCards(ctx, refs, nil)
 	}
-	return b.redrawCards(ctx, refs, nil)
+	if err != nil {
+		return fmt.Errorf("%s is over, and not all of its cards say so yet; run it again with --reveal: %w", name, err)
+	}
+	return nil
 }
 
 // routeAbout says which route an adjudication may be asked in.
