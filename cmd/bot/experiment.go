@@ -158,7 +158,7 @@ type experimentCompareCmd struct {
 	Judge  string `help:"The judge's file, to correct rates by its known errors." placeholder:"FILE"`
 	Post   string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
 	Cards  string `help:"Put pairs of answers before the reviewers of this route, blind and side by side: which is better?" placeholder:"ROUTE"`
-	Most   int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
+	Most   int    `name:"cards-most" default:"20" help:"New cards to ask at most; 0: all." placeholder:"N"`
 	Reveal bool   `help:"Tell what people prefer, and on the cards which answer was whose, before all cards are answered."`
 	JSON   bool   `help:"Print JSON."`
 }
@@ -216,6 +216,9 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if k.Most < 0 {
+		return usage("--cards-most must be at least 0, which is all")
+	}
 	if j != nil && c.Judge != j.Identifier() {
 		return usage("the experiments were judged by %s, and %s is %s: its errors are not theirs", c.Judge, k.Judge, j.Identifier())
 	}
@@ -223,6 +226,7 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	blind := k.Cards != "" || told != "" // reviewers may read the channel that it is posted to
 	if k.JSON {
 		err = a.printJSON(c)
 	} else {
@@ -234,7 +238,7 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if told != "" {
 		fmt.Fprintln(a.errOut, "spanbot: "+told)
 	}
-	if err := k.tell(a, w, c); err != nil {
+	if err := k.tell(a, w, c, blind); err != nil {
 		return err
 	}
 	return k.ask(a, w, c)
@@ -264,6 +268,9 @@ func (k experimentCompareCmd) preferred(a *app, w *loopWork, c *evals.Comparison
 		c.Preferences = &p
 		return "", nil
 	}
+	if len(states) == 0 && !k.Reveal {
+		return fmt.Sprintf("people answered %s side by side; whether cards still wait is not known: the bot's Redis holds none of these two. --reveal tells the result all the same", several(p.Examples, "example")), nil
+	}
 	open, asked := 0, 0
 	for _, s := range states {
 		open, asked = open+s.Waiting+s.Open, asked+s.Cases
@@ -289,7 +296,7 @@ func (k experimentCompareCmd) ask(a *app, w *loopWork, c evals.Comparison) error
 		return nil
 	}
 	pair := c.Pair()
-	cases, project, left, err := evals.SideBySide(a.ctx, w.px, c, bot.SideBySidePrefix(pair), k.Most)
+	cases, project, left, err := evals.SideBySide(a.ctx, w.px, c, bot.SideBySidePrefix(pair))
 	if err != nil {
 		return err
 	}
@@ -298,11 +305,12 @@ func (k experimentCompareCmd) ask(a *app, w *loopWork, c evals.Comparison) error
 	}
 	s := review.Study{Name: bot.SideBySideOf(k.Cards, pair), Route: k.Cards, Project: project, About: review.Preference, Prefix: bot.SideBySidePrefix(pair),
 		Title: "which of two answers is better", Created: time.Now().UTC()}
-	n, err := a.ask(s, cases)
+	asked, err := a.ask(s, cases, k.Most)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.errOut, "spanbot: %s asked side by side on cards in route %s, %d of them new; compare again when they are answered\n", several(len(cases), "example"), k.Cards, n)
+	left.More = asked.More
+	fmt.Fprintf(a.errOut, "spanbot: %s asked side by side on cards in route %s, %d of them new; compare again when they are answered\n", several(len(cases)-asked.More, "example"), k.Cards, asked.New)
 	if text := left.String(); text != "" {
 		fmt.Fprintf(a.errOut, "spanbot: not asked: %s\n", text)
 	}
@@ -390,7 +398,7 @@ func (k experimentShowCmd) Run(a *app) error {
 }
 
 // tell posts the result.
-func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison) error {
+func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison, blind bool) error {
 	if k.Post == "" {
 		return nil
 	}
@@ -409,6 +417,9 @@ func (k experimentCompareCmd) tell(a *app, w *loopWork, c evals.Comparison) erro
 	}
 	r.Lines = append(r.Lines, preferenceLines(c)...)
 	for i, ch := range c.BrokenList {
+		if blind { // whose answer is whose is asked on cards
+			break
+		}
 		if i == 3 {
 			r.Lines = append(r.Lines, fmt.Sprintf("… and %d more broken", len(c.BrokenList)-i))
 			break

@@ -291,7 +291,7 @@ type judgeAlignCmd struct {
 	Mark      bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
 	Post      string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
 	Cards     string `help:"Put the disagreements before the reviewers of this route, which has the judge's rubric, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
-	Most      int    `name:"cards-most" default:"20" help:"Cards to ask at most." placeholder:"N"`
+	Most      int    `name:"cards-most" default:"20" help:"New cards to ask at most; 0: all." placeholder:"N"`
 	Show      int    `default:"5" help:"Disagreements to print." placeholder:"N"`
 	JSON      bool   `help:"Print JSON."`
 }
@@ -306,6 +306,9 @@ func (judgeAlignCmd) Help() string {
 
 // Run aligns.
 func (k judgeAlignCmd) Run(a *app) error {
+	if k.Most < 0 {
+		return usage("--cards-most must be at least 0, which is all")
+	}
 	if k.CSV != "" {
 		if k.Cards != "" || k.Post != "" {
 			return usage("--csv stands alone: a file has no spans to ask about (--cards), and nothing to link to (--post)")
@@ -358,20 +361,18 @@ func (k judgeAlignCmd) ask(a *app, w *loopWork, j *evals.Judge, al evals.Alignme
 	}
 	cases := evals.Adjudicate(j, rubric, al, items)
 	if len(cases) == 0 {
-		fmt.Fprintln(a.errOut, "spanbot: nothing to ask: people and judge agree, or somebody decided already")
+		fmt.Fprintln(a.errOut, "spanbot: nothing to ask: people and judge agree where the verdict can be read, or somebody decided already")
 		return nil
 	}
-	left := max(0, len(cases)-k.Most)
-	cases = cases[:len(cases)-left]
 	s := review.Study{Name: bot.AdjudicationOf(k.Cards), Route: k.Cards, Project: w.name, About: rubric.Name, Prefix: review.AdjudicatedPrefix,
 		Title: "who is right, people or " + j.Identifier(), Created: time.Now().UTC()}
-	n, err := a.ask(s, cases)
+	asked, err := a.ask(s, cases, k.Most)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.errOut, "spanbot: %s asked on cards in route %s, %d of them new", several(len(cases), "disagreement"), k.Cards, n)
-	if left > 0 {
-		fmt.Fprintf(a.errOut, "; %d more are left (--cards-most)", left)
+	fmt.Fprintf(a.errOut, "spanbot: %s asked on cards in route %s, %d of them new", several(len(cases)-asked.More, "disagreement"), k.Cards, asked.New)
+	if asked.More > 0 {
+		fmt.Fprintf(a.errOut, "; %d more are left (--cards-most)", asked.More)
 	}
 	fmt.Fprintln(a.errOut)
 	return nil

@@ -9,21 +9,22 @@ import (
 	"github.com/spanbot/spanbot/internal/review"
 )
 
-// ask hands a study to the bot that runs with these settings.
-func (a *app) ask(s review.Study, cases []review.Case) (int, error) {
+// ask hands a study to the bot that runs with these settings: most new cases (0:
+// all).
+func (a *app) ask(s review.Study, cases []review.Case, most int) (bot.Asking, error) {
 	set, done, err := a.beside()
 	if err != nil {
-		return 0, err
+		return bot.Asking{}, err
 	}
 	defer done()
-	asked, err := bot.Ask(a.ctx, set, s, cases)
+	asked, err := bot.Ask(a.ctx, set, s, cases, most)
 	if err != nil {
-		return 0, fmt.Errorf("--cards: %w", err)
+		return asked, fmt.Errorf("--cards: %w", err)
 	}
 	if asked.Alone {
 		fmt.Fprintf(a.errOut, "spanbot: no bot ever ran for route %s with this workspace, Phoenix (%s) and Redis; the cards come when one does\n", s.Route, set.Phoenix.Endpoint)
 	}
-	return asked.New, nil
+	return asked, nil
 }
 
 // studies are the side by sides of two experiments, in any route.

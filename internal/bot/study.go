@@ -344,15 +344,17 @@ func (r *route) postCase(ctx context.Context, s review.Study, c queue.Claim, par
 
 // Asking says what became of what a command asks.
 type Asking struct {
-	New int // cases that were not asked before
+	New  int // cases that were not asked before
+	More int // cases that were not, beyond how many were to be asked
 	// Alone: no bot ever ran for this route with this Slack workspace, Phoenix and
 	// Redis, so the cards wait until one does.
 	Alone bool
 }
 
 // Ask puts a study before the reviewers of a route: a running bot posts a card for
-// each case, as there is room. What has a card already is left as it is.
-func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case) (a Asking, err error) {
+// each case, as there is room, of at most most new ones (0: all). What has a card
+// already is left as it is.
+func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case, most int) (a Asking, err error) {
 	b, err := connect(ctx, set)
 	if err != nil {
 		return a, err
@@ -373,6 +375,9 @@ func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case)
 	} else if !ran {
 		a.Alone = true
 	}
+	if cases, a.More, err = b.unasked(ctx, s.Name, cases, most); err != nil {
+		return a, err
+	}
 	added, lost, err := b.queue.Ask(ctx, s, cases)
 	if err != nil {
 		return a, err
@@ -383,6 +388,31 @@ func Ask(ctx context.Context, set Settings, s review.Study, cases []review.Case)
 		asks[review.Ref{Route: s.Name, TraceID: c.TraceID, SpanID: c.SpanID}] = c.Rubric.Hash()
 	}
 	return a, b.redrawCards(ctx, lost, asks)
+}
+
+// unasked leaves out new cases beyond most, and counts them: those that were asked
+// before take nobody's place.
+func (b *Bot) unasked(ctx context.Context, name string, cases []review.Case, most int) (out []review.Case, more int, err error) {
+	finds := make([]queue.Find, len(cases))
+	for i, c := range cases {
+		finds[i] = queue.Find{Row: int64(i + 1), TraceID: c.TraceID, SpanID: c.SpanID}
+	}
+	known, err := b.queue.Known(ctx, name, finds)
+	if err != nil {
+		return nil, 0, err
+	}
+	all := most <= 0
+	for i, c := range cases {
+		if !known[i] && !all {
+			if most == 0 {
+				more++
+				continue
+			}
+			most--
+		}
+		out = append(out, c)
+	}
+	return out, more, nil
 }
 
 // StudyState says how far a study is.

@@ -141,9 +141,12 @@ func TestBubble_AnAdjudicationIsNoVote(t *testing.T) {
 		}
 		ordinary := b.shown(r.Name, 0)
 		set := b.settings(b.network.Dial)
-		a, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)})
-		if err != nil || a.New != 2 || a.Alone {
-			t.Fatal(a, err)
+		// One new card at a time: what was asked before takes no place.
+		for _, more := range []int{1, 0} {
+			a, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}, 1)
+			if err != nil || a.New != 1 || a.More != more || a.Alone {
+				t.Fatal(a, err)
+			}
 		}
 		time.Sleep(time.Minute)
 		name := AdjudicationOf(r.Name)
@@ -177,7 +180,7 @@ func TestBubble_AnAdjudicationIsNoVote(t *testing.T) {
 		if now := b.shown(r.Name, 0); now != ordinary {
 			t.Errorf("the route's card says %s, and said %s", now, ordinary)
 		}
-		if a, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}); err != nil || a.New != 0 {
+		if a, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}, 0); err != nil || a.New != 0 {
 			t.Errorf("asked again, %d are new, %v", a.New, err)
 		}
 
@@ -205,7 +208,7 @@ func TestBubble_AStudyOutlivesALostRedis(t *testing.T) {
 		time.Sleep(time.Minute)
 		set := b.settings(b.network.Dial)
 		cases := []review.Case{disagreement(0), disagreement(1)}
-		if _, err := Ask(t.Context(), set, adjudicationStudy(r), cases); err != nil {
+		if _, err := Ask(t.Context(), set, adjudicationStudy(r), cases, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -231,7 +234,7 @@ func TestBubble_AStudyOutlivesALostRedis(t *testing.T) {
 		if said := b.answer(b.people[1], name, 1, review.HumanRight); !strings.Contains(said, "Not saved") {
 			t.Errorf("a tap on a question that nobody knows was answered with %q", said)
 		}
-		if a, err := Ask(t.Context(), set, adjudicationStudy(r), cases); err != nil || a.New != 0 {
+		if a, err := Ask(t.Context(), set, adjudicationStudy(r), cases, 0); err != nil || a.New != 0 {
 			t.Errorf("asked again, %d are new, %v", a.New, err)
 		}
 		time.Sleep(2 * time.Minute)
@@ -264,7 +267,7 @@ func TestBubble_ASideBySideIsBlindUntilItIsRevealed(t *testing.T) {
 		time.Sleep(time.Minute)
 		name, s := SideBySideOf(r.Name, "1a2b3c"), sideBySideStudy(r)
 		set := b.settings(b.network.Dial)
-		if a, err := Ask(t.Context(), set, s, []review.Case{rhymes(0, "baseline", "improved"), rhymes(1, "improved", "baseline")}); err != nil || a.New != 2 {
+		if a, err := Ask(t.Context(), set, s, []review.Case{rhymes(0, "baseline", "improved"), rhymes(1, "improved", "baseline")}, 0); err != nil || a.New != 2 {
 			t.Fatal(a.New, err)
 		}
 		time.Sleep(time.Minute)
@@ -322,7 +325,7 @@ func asking(t *testing.T, study func(review.Route) review.Study, cases ...review
 	b.start()
 	time.Sleep(time.Minute)
 	set = b.settings(b.network.Dial)
-	if a, err := Ask(t.Context(), set, study(r), cases); err != nil || a.New != len(cases) {
+	if a, err := Ask(t.Context(), set, study(r), cases, 0); err != nil || a.New != len(cases) {
 		t.Fatalf("%d of %d are new, %v", a.New, len(cases), err)
 	}
 	time.Sleep(time.Minute)
@@ -427,7 +430,7 @@ func TestBubble_WhatIsSaidAfterTheRevealIsNotTaken(t *testing.T) {
 			_ = bot.end()
 		}
 		b.ingest(2, 2)
-		if a, err := Ask(t.Context(), set, sideBySideStudy(r), []review.Case{rhymes(2, "baseline", "improved")}); err != nil || a.New != 1 {
+		if a, err := Ask(t.Context(), set, sideBySideStudy(r), []review.Case{rhymes(2, "baseline", "improved")}, 0); err != nil || a.New != 1 {
 			t.Fatal(a.New, err)
 		}
 		if err := Reveal(t.Context(), set, name); err != nil {
@@ -479,7 +482,7 @@ func TestBubble_ACardWhoseCaseIsLostSaysSoOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Asked again it is as before.
-		if _, err := Ask(t.Context(), set, adjudicationStudy(b.routes[0]), []review.Case{disagreement(0)}); err != nil {
+		if _, err := Ask(t.Context(), set, adjudicationStudy(b.routes[0]), []review.Case{disagreement(0)}, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -507,7 +510,7 @@ func TestBubble_AnotherJudgeAsksOnTheOldCards(t *testing.T) {
 				}
 				other := disagreement(0)
 				other.Rubric = review.Adjudication(review.DefaultRubric("correctness"), "incorrect", "correct", "judge:correctness:ba9876543210")
-				if _, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{other}); err != nil {
+				if _, err := Ask(t.Context(), set, adjudicationStudy(r), []review.Case{other}, 0); err != nil {
 					t.Fatal(err)
 				}
 				if first == "the command" {
@@ -620,7 +623,7 @@ func TestBubble_ADecisionIsChangedAndTakenBackInTheForm(t *testing.T) {
 		b.ingest(0, 0)
 		b.start()
 		time.Sleep(time.Minute)
-		if _, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0)}); err != nil {
+		if _, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0)}, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -712,7 +715,7 @@ func TestBubble_AStudyHasItsRoutesReviewers(t *testing.T) {
 		b.ingest(0, 1)
 		b.start()
 		time.Sleep(time.Minute)
-		if _, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}); err != nil {
+		if _, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0), disagreement(1)}, 0); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -741,11 +744,11 @@ func TestAsk_RefusesARouteThatIsNotThere(t *testing.T) {
 		b := quiet(t, r)
 		defer b.end()
 		synctest.Wait() // everything listens
-		if a, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0)}); err != nil || a.New != 1 || !a.Alone {
+		if a, err := Ask(t.Context(), b.settings(b.network.Dial), adjudicationStudy(r), []review.Case{disagreement(0)}, 0); err != nil || a.New != 1 || !a.Alone {
 			t.Errorf("without a bot: %+v, %v", a, err)
 		}
 		for _, s := range []review.Study{{Name: "x.judge", Route: "x", Project: recorded.Project}, {Name: r.Name + ".judge", Route: r.Name, Project: "another"}} {
-			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, nil); review.KindOf(err) != review.Invalid {
+			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, nil, 0); review.KindOf(err) != review.Invalid {
 				t.Errorf("%+v: %v", s, err)
 			}
 		}
@@ -767,16 +770,16 @@ func TestAsk_RefusesWhatTheRouteDoesNotJudge(t *testing.T) {
 		} {
 			s := adjudicationStudy(r)
 			s.About = about
-			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, []review.Case{disagreement(0)}); review.KindOf(err) != review.Invalid || review.TextOf(err) != want {
+			if _, err := Ask(t.Context(), b.settings(b.network.Dial), s, []review.Case{disagreement(0)}, 0); review.KindOf(err) != review.Invalid || review.TextOf(err) != want {
 				t.Errorf("about %s: %v", about, err)
 			}
 		}
 		s := adjudicationStudy(tone)
 		s.About = "tone"
-		if a, err := Ask(t.Context(), b.settings(b.network.Dial), s, []review.Case{disagreement(0)}); err != nil || a.New != 1 {
+		if a, err := Ask(t.Context(), b.settings(b.network.Dial), s, []review.Case{disagreement(0)}, 0); err != nil || a.New != 1 {
 			t.Errorf("%+v, %v", a, err)
 		}
-		if a, err := Ask(t.Context(), b.settings(b.network.Dial), sideBySideStudy(r), []review.Case{rhymes(0, "baseline", "improved")}); err != nil || a.New != 1 {
+		if a, err := Ask(t.Context(), b.settings(b.network.Dial), sideBySideStudy(r), []review.Case{rhymes(0, "baseline", "improved")}, 0); err != nil || a.New != 1 {
 			t.Errorf("a side by side has no rubric of a route: %+v, %v", a, err)
 		}
 	})

@@ -94,7 +94,7 @@ func (c Comparison) sides() (before, after string) {
 type Left struct {
 	Same   int `json:"same_answer"`
 	NoSpan int `json:"no_span"` // made from no span, so there is nothing to annotate
-	More   int `json:"more"`    // beyond how many were wanted
+	More   int `json:"more"`    // beyond how many were wanted: whoever asks counts them
 }
 
 // String is the same in words; "" for none.
@@ -111,13 +111,13 @@ func (l Left) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// SideBySide makes a case of pairs of answers to one example, at most most of
-// them, drawn by a hash and so without regard to who did better. Which answer
+// SideBySide makes a case of each pair of answers to one example, in an order drawn
+// by a hash and so without regard to who did better. Which answer
 // stands first is drawn for each example, by the same hash: asked again, a card
 // means what it meant. The spans are those that the examples were made from.
 //
 // Phoenix: GET /v1/datasets/{id}/examples.
-func SideBySide(ctx context.Context, px *phoenix.Client, c Comparison, prefix string, most int) ([]review.Case, string, Left, error) {
+func SideBySide(ctx context.Context, px *phoenix.Client, c Comparison, prefix string) ([]review.Case, string, Left, error) {
 	var left Left
 	examples, err := c.examples(ctx, px)
 	if err != nil {
@@ -143,14 +143,11 @@ func SideBySide(ctx context.Context, px *phoenix.Client, c Comparison, prefix st
 		case e.trace == "" || project != "" && e.project != project:
 			left.NoSpan++
 			continue
-		case most > 0 && len(out) == most:
-			left.More++
-			continue
 		}
 		seen[p.ExampleID] = true
 		project = e.project
 		first, second, one, two := before, after, p.Before, p.After
-		if place(of+p.ExampleID, 1)&1 == 1 {
+		if c.afterFirst(p.ExampleID) {
 			first, second, one, two = second, first, two, one
 		}
 		out = append(out, review.Case{TraceID: e.trace, SpanID: e.span, Rubric: review.SideBySide(prefix, of, first, second),
@@ -192,9 +189,12 @@ type Preferences struct {
 	Sign *float64 `json:"sign_test_p"`
 	// Share of the examples with a preference in which it was for after.
 	Share stats.Estimate `json:"after_preferred"`
-	// Left is the share of votes for the answer that stood first, among those for
-	// one of the two; it should be about a half, however good the answers are.
+	// Left is the share of examples in which more chose the answer that stood first,
+	// among those where one of the two is ahead. Which one stands first is drawn for
+	// each example, so it is a half, however good the answers are and however many
+	// judge an example, unless reviewers go by the place.
 	Left     stats.Estimate `json:"chose_first"`
+	Unread   int            `json:"unread,omitempty"` // votes of neither side, equal or both bad
 	Warnings []string       `json:"warnings"`
 }
 
@@ -213,8 +213,11 @@ func Preferred(ctx context.Context, px *phoenix.Client, c Comparison, prefix str
 			spans[e.project] = append(spans[e.project], e.span)
 		}
 	}
+	byNode := map[string]string{} // node ids, by span
+	for node, e := range examples {
+		byNode[e.span] = node
+	}
 	said := map[string]map[string]int{} // span, then what was preferred
-	first, either := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(spans)) {
 		project, err := px.Project(ctx, name)
 		if review.KindOf(err) == review.Gone {
@@ -235,27 +238,68 @@ func Preferred(ctx context.Context, px *phoenix.Client, c Comparison, prefix str
 			if said[a.SpanID] == nil {
 				said[a.SpanID] = map[string]int{}
 			}
-			said[a.SpanID][a.Label]++
-			p.Votes++
-			switch outcome, _ := a.Metadata["outcome"].(string); outcome {
-			case review.PreferA:
-				first++
-				either++
-			case review.PreferB:
-				either++
+			what, ok := c.choice(a, byNode[a.SpanID])
+			if !ok {
+				p.Unread++
+				continue
 			}
+			said[a.SpanID][what]++
+			p.Votes++
 		}
 	}
-	before, after := c.sides()
-	for _, votes := range said {
-		p.count(votes, before, after)
+	first, either := 0, 0
+	for span, votes := range said {
+		if len(votes) == 0 {
+			continue
+		}
+		p.count(votes)
+		if b, a := votes[choseBefore], votes[choseAfter]; a != b {
+			either++
+			if (a > b) == c.afterFirst(byNode[span]) {
+				first++
+			}
+		}
 	}
 	p.measure(first, either)
 	return p, nil
 }
 
+// What was chosen of two answers.
+const (
+	choseBefore = "before"
+	choseAfter  = "after"
+	choseEqual  = "equal"
+	choseNone   = "both bad"
+)
+
+// afterFirst reports that the later experiment's answer to an example stands first
+// on its card.
+func (c Comparison) afterFirst(node string) bool {
+	return place(c.Before.ID+" "+c.After.ID+node, 1)&1 == 1
+}
+
+// choice is what an annotation prefers. What was tapped counts, A or B, whose
+// meaning was drawn for the example; the name that is its label may be another by
+// now. Without it the label counts.
+func (c Comparison) choice(a phoenix.SpanAnnotation, node string) (string, bool) {
+	before, after := c.sides()
+	outcome, _ := a.Metadata["outcome"].(string)
+	switch {
+	case outcome == review.PreferA || outcome == review.PreferB:
+		if (outcome == review.PreferA) == c.afterFirst(node) {
+			return choseAfter, true
+		}
+		return choseBefore, true
+	case a.Label == before:
+		return choseBefore, true
+	case a.Label == after:
+		return choseAfter, true
+	}
+	return a.Label, a.Label == choseEqual || a.Label == choseNone
+}
+
 // count adds one example: what most said of it; where none is ahead, it is equal.
-func (p *Preferences) count(votes map[string]int, before, after string) {
+func (p *Preferences) count(votes map[string]int) {
 	p.Examples++
 	most, lead := "", 0
 	for label, n := range votes {
@@ -267,11 +311,11 @@ func (p *Preferences) count(votes map[string]int, before, after string) {
 		}
 	}
 	switch most {
-	case before:
+	case choseBefore:
 		p.Before++
-	case after:
+	case choseAfter:
 		p.After++
-	case "both bad":
+	case choseNone:
 		p.BothBad++
 	default:
 		p.Equal++
@@ -290,8 +334,11 @@ func (p *Preferences) measure(first, either int) {
 	p.Left = stats.Estimate{Undefined: "nobody chose one of the two"}
 	if either > 0 {
 		p.Left = stats.Wilson(first, either)
-		if p.Left.Low > .5 || p.Left.High < .5 {
-			p.Warnings = append(p.Warnings, fmt.Sprintf("the answer that stood first was chosen %d of %d times: reviewers go by the place, and the preference is to be read with doubt", first, either))
+		if stats.SignTest(first, either-first) < .05 {
+			p.Warnings = append(p.Warnings, fmt.Sprintf("the answer that stood first was preferred in %d of %d examples: reviewers go by the place, and the preference is to be read with doubt", first, either))
 		}
+	}
+	if p.Unread > 0 {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d votes name none of the two experiments, nor equal, nor both bad, and are not counted", p.Unread))
 	}
 }

@@ -45,7 +45,7 @@ func TestAdjudicate_AsksWhatIsOpen_WithoutNames(t *testing.T) {
 func TestPreferences_CountExamplesByWhatMostSaid(t *testing.T) {
 	var p Preferences
 	for _, votes := range []map[string]int{{"after": 1}, {"after": 2, "before": 1}, {"before": 1}, {"after": 1, "before": 1}, {"equal": 1}, {"both bad": 2, "after": 1}, {"both bad": 1, "equal": 1}} {
-		p.count(votes, "before", "after")
+		p.count(votes)
 	}
 	if p.Examples != 7 || p.After != 2 || p.Before != 1 || p.Equal != 3 || p.BothBad != 1 {
 		t.Errorf("%+v", p)
@@ -57,6 +57,44 @@ func TestPreferences_CountExamplesByWhatMostSaid(t *testing.T) {
 	none := Preferences{}
 	if none.measure(0, 0); none.Sign != nil || none.Share.Defined() || none.Left.Defined() {
 		t.Errorf("%+v", none)
+	}
+}
+
+// What was tapped tells what was preferred, also when the experiments have other
+// names by now; a name that is neither's is no draw.
+func TestComparison_ChoiceIsWhatWasTapped(t *testing.T) {
+	c := Comparison{Before: Side{ID: "1", Name: "renamed"}, After: Side{ID: "2", Name: "improved"}}
+	said := func(label, outcome string) phoenix.SpanAnnotation {
+		return phoenix.SpanAnnotation{Answer: review.Answer{Label: label}, Metadata: map[string]any{"outcome": outcome}}
+	}
+	var first, second string // examples in which after stands first, and second
+	for i := range 20 {
+		if node := string(rune('a' + i)); c.afterFirst(node) {
+			first = node
+		} else {
+			second = node
+		}
+	}
+	for _, tt := range []struct {
+		node, label, outcome, want string
+		ok                         bool
+	}{
+		{first, "improved", review.PreferA, choseAfter, true},
+		{first, "baseline", review.PreferB, choseBefore, true},
+		{second, "baseline", review.PreferA, choseBefore, true},
+		{second, "improved", review.PreferB, choseAfter, true},
+		{first, "equal", review.Equal, choseEqual, true},
+		{first, "both bad", review.BothBad, choseNone, true},
+		{first, "improved", "", choseAfter, true},
+		{first, "baseline", "", "baseline", false},
+	} {
+		if got, ok := c.choice(said(tt.label, tt.outcome), tt.node); got != tt.want || ok != tt.ok {
+			t.Errorf("%+v: %s, %v", tt, got, ok)
+		}
+	}
+	p := Preferences{Unread: 2}
+	if p.measure(0, 0); len(p.Warnings) != 1 {
+		t.Errorf("%v", p.Warnings)
 	}
 }
 
