@@ -65,7 +65,7 @@ func (k agreementCmd) Run(a *app) error {
 		}
 		return k.show(a, r, filepath.Base(k.CSV))
 	}
-	w, err := a.loopWork(true)
+	w, err := a.loopWork(oldProject)
 	if err != nil {
 		return err
 	}

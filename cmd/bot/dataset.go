@@ -36,7 +36,7 @@ func (datasetCmd) Help() string {
 
 // Run builds it.
 func (k datasetCmd) Run(a *app) error {
-	w, err := a.loopWork(true)
+	w, err := a.loopWork(oldProject)
 	if err != nil {
 		return err
 	}

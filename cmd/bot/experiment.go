@@ -70,7 +70,7 @@ func (k experimentRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.loopWork(false)
+	w, err := a.loopWork(noProject)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (experimentCompareCmd) Help() string {
 
 // Run compares.
 func (k experimentCompareCmd) Run(a *app) error {
-	w, err := a.loopWork(false)
+	w, err := a.loopWork(noProject)
 	if err != nil {
 		return err
 	}
@@ -368,7 +368,7 @@ type experimentShowCmd struct {
 
 // Run lists.
 func (k experimentShowCmd) Run(a *app) error {
-	w, err := a.loopWork(false)
+	w, err := a.loopWork(noProject)
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func (judgeInitCmd) Help() string {
 
 // Run writes the file.
 func (k judgeInitCmd) Run(a *app) error {
-	w, err := a.loopWork(false)
+	w, err := a.loopWork(noProject)
 	if err != nil {
 		return err
 	}
@@ -154,18 +154,66 @@ func (judgeRunCmd) Help() string {
 		"A judge that was not aligned, or is below the floor, writes them marked unvalidated. Exit code 0; 1: a model or Phoenix failed, or --max-cost was reached; 2: settings are wrong."
 }
 
+// need is the project of the spans; examples of a dataset name theirs.
+func (t judgeTarget) need() need {
+	if t.Dataset != "" {
+		return noProject
+	}
+	return oldProject
+}
+
+// examples reads a dataset, and where its spans are. Where that is one project it
+// is the one that is worked on, whatever is configured.
+func (w *loopWork) examples(a *app, name, split string) ([]evals.Labelled, error) {
+	d, err := w.dataset(a, name)
+	if err != nil {
+		return nil, err
+	}
+	examples, _, err := w.px.Examples(a.ctx, d.ID, "", split)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.locate(a, examples); err != nil {
+		return nil, err
+	}
+	return evals.FromExamples(examples)
+}
+
+// locate finds the projects of examples. Those that name none are in the
+// configured one, if Phoenix has it.
+func (w *loopWork) locate(a *app, examples []phoenix.Example) error {
+	names := map[string]bool{}
+	for _, e := range examples {
+		name, _ := e.Metadata["project"].(string)
+		names[name] = true
+	}
+	if names[""] && w.name != "" && w.project.ID == "" {
+		var err error
+		if w.project, err = w.px.Project(a.ctx, w.name); err != nil && review.KindOf(err) != review.Gone {
+			return err
+		}
+	}
+	var err error
+	if w.places, err = evals.FindPlaces(a.ctx, w.px, w.project.ID, examples); err != nil {
+		return err
+	}
+	if len(names) != 1 || names[""] {
+		return nil
+	}
+	for name := range names {
+		w.name = name
+	}
+	for _, id := range w.places.Of { // one and the same
+		w.project, w.places.Usual = phoenix.Project{ID: id, Name: w.name}, id
+		break
+	}
+	return nil
+}
+
 // cases lists what is to be judged.
 func (t judgeTarget) cases(a *app, w *loopWork, j *evals.Judge) ([]evals.Case, error) {
 	if t.Dataset != "" {
-		d, err := w.dataset(a, t.Dataset)
-		if err != nil {
-			return nil, err
-		}
-		examples, _, err := w.px.Examples(a.ctx, d.ID, "", t.Split)
-		if err != nil {
-			return nil, err
-		}
-		labelled, err := evals.FromExamples(examples)
+		labelled, err := w.examples(a, t.Dataset, t.Split)
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +245,7 @@ func (k judgeRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.loopWork(true)
+	w, err := a.loopWork(k.need())
 	if err != nil {
 		return err
 	}
@@ -250,7 +298,7 @@ func (k judgeRunCmd) with(a *app, w *loopWork, ms *models, j *evals.Judge, cases
 			ids = append(ids, c.SpanID)
 		}
 	}
-	before, err := evals.Verdicts(a.ctx, w.px, w.project.ID, j.Annotation(), ids)
+	before, err := w.places.Verdicts(a.ctx, w.px, j.Annotation(), ids)
 	if err != nil {
 		return evals.JudgingReport{}, err
 	}
@@ -319,7 +367,7 @@ func (k judgeAlignCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.loopWork(true)
+	w, err := a.loopWork(k.need())
 	if err != nil {
 		return err
 	}
@@ -391,15 +439,8 @@ func (k judgeAlignCmd) require(a *app, al evals.Alignment) error {
 func (k judgeAlignCmd) align(a *app, w *loopWork, j *evals.Judge) (evals.Alignment, []evals.Labelled, error) {
 	var items []evals.Labelled
 	if k.Dataset != "" {
-		d, err := w.dataset(a, k.Dataset)
-		if err != nil {
-			return evals.Alignment{}, nil, err
-		}
-		examples, _, err := w.px.Examples(a.ctx, d.ID, "", cmp.Or(k.Split, "dev"))
-		if err != nil {
-			return evals.Alignment{}, nil, err
-		}
-		if items, err = evals.FromExamples(examples); err != nil {
+		var err error
+		if items, err = w.examples(a, k.Dataset, cmp.Or(k.Split, "dev")); err != nil {
 			return evals.Alignment{}, nil, err
 		}
 	} else {
@@ -411,13 +452,13 @@ func (k judgeAlignCmd) align(a *app, w *loopWork, j *evals.Judge) (evals.Alignme
 		}
 		items = c.Items
 	}
-	al, err := evals.AlignItems(a.ctx, w.px, w.project.ID, j, items, k.AnyRubric)
+	al, err := evals.AlignItems(a.ctx, w.px, w.places, j, items, k.AnyRubric)
 	return al, items, err
 }
 
 // mark remembers the standing where the judge is used.
 func (k judgeAlignCmd) mark(a *app, w *loopWork, j *evals.Judge, al evals.Alignment) error {
-	changed, err := evals.Mark(a.ctx, w.px, w.project.ID, j, al)
+	changed, err := evals.Mark(a.ctx, w.px, w.places, j, al)
 	if err != nil {
 		return err
 	}

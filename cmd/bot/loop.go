@@ -65,7 +65,7 @@ func (k loopCmd) Run(a *app) error {
 	if k.Reviewers < 1 || k.Traces < 1 || k.N < 1 {
 		return usage("--reviewers, --traces and --n must be at least 1")
 	}
-	w, err := a.loopWork(false)
+	w, err := a.loopWork(newProject)
 	if err != nil {
 		return err
 	}
@@ -208,6 +208,7 @@ func (k loopCmd) ask(a *app, w *loopWork, m *evals.Model) (asked, error) {
 	// Spans are there a moment after Phoenix has accepted them.
 	for try := 0; ; try++ {
 		if w.project, err = w.px.Project(a.ctx, w.name); err == nil {
+			w.places.Usual = w.project.ID
 			cases, err := evals.Cases(a.ctx, w.px, w.project.ID, k.Traces, nil)
 			if err != nil {
 				return asked{}, err

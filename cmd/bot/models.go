@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,14 +41,32 @@ type loopWork struct {
 	project phoenix.Project
 	name    string // of the project
 	base    string // of links
+	places  evals.Places
 	close   func()
 }
 
-// loopWork connects to Phoenix, a running bot's stand-in where none is set. The
-// project need not exist where none is asked for.
-func (a *app) loopWork(needProject bool) (*loopWork, error) {
-	c, name, err := tracesCmd{}.load(a)
+// need says what a command of the eval loop wants of a project.
+type need int
+
+const (
+	noProject  need = iota // none: what it reads is named otherwise
+	newProject             // a name; Phoenix need not have it
+	oldProject             // one that Phoenix has
+)
+
+// loopWork connects to Phoenix, a running bot's stand-in where none is set. A file
+// that names several projects is in order where none is needed.
+func (a *app) loopWork(n need) (*loopWork, error) {
+	c, projects, err := tracesCmd{}.projects(a)
 	if err != nil {
+		return nil, err
+	}
+	name := ""
+	if n == noProject {
+		if len(projects) == 1 {
+			name = projects[0]
+		}
+	} else if name, err = theProject(c, projects); err != nil {
 		return nil, err
 	}
 	set := a.settings(c)
@@ -60,11 +79,12 @@ func (a *app) loopWork(needProject bool) (*loopWork, error) {
 	if w.px, err = phoenix.New(set.Phoenix); err == nil {
 		_, err = w.px.Server(a.ctx)
 	}
-	if err == nil && needProject {
+	if err == nil && n == oldProject {
 		w.project, err = w.px.Project(a.ctx, name)
 		if review.KindOf(err) == review.Gone {
 			err = &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("Phoenix has no project %s; name another with --project, or make it (spanbot traces)", name)}
 		}
+		w.places.Usual = w.project.ID
 	}
 	if err != nil {
 		w.close()
@@ -73,11 +93,32 @@ func (a *app) loopWork(needProject bool) (*loopWork, error) {
 	return w, nil
 }
 
-// rubric is the rubric of that name: the file's, else Phoenix's annotation config,
-// else correct and incorrect.
+// usualRubric is that of the first route to the project, and that of all routes
+// where no project is named.
+func (w *loopWork) usualRubric() (string, error) {
+	var all []string
+	for _, r := range w.c.Routes {
+		if r.Project == w.name {
+			return r.Rubric, nil
+		}
+		if !slices.Contains(all, r.Rubric) {
+			all = append(all, r.Rubric)
+		}
+	}
+	if w.name == "" && len(all) > 1 {
+		return "", usage("%s names several rubrics; say which with --rubric: %s", w.c.File, strings.Join(all, ", "))
+	}
+	return all[0], nil
+}
+
+// rubric is the rubric of that name, "" for the usual one: the file's, else
+// Phoenix's annotation config, else correct and incorrect.
 func (w *loopWork) rubric(ctx context.Context, name string) (review.Rubric, error) {
 	if name == "" {
-		name = w.c.Routes[0].Rubric
+		var err error
+		if name, err = w.usualRubric(); err != nil {
+			return review.Rubric{}, err
+		}
 	}
 	if r, ok := w.c.Rubrics[name]; ok {
 		return r, nil

@@ -37,7 +37,7 @@ func (k reportCmd) Run(a *app) error {
 			return usage("--since: %s", err)
 		}
 	}
-	w, err := a.loopWork(true)
+	w, err := a.loopWork(oldProject)
 	if err != nil {
 		return err
 	}

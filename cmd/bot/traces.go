@@ -103,6 +103,25 @@ func (t tracesCmd) Run(a *app) error {
 
 // load reads the settings and finds the project.
 func (t tracesCmd) load(a *app) (config.Config, string, error) {
+	c, projects, err := t.projects(a)
+	if err != nil {
+		return c, "", err
+	}
+	name, err := theProject(c, projects)
+	return c, name, err
+}
+
+// theProject is the one of them.
+func theProject(c config.Config, projects []string) (string, error) {
+	if len(projects) > 1 {
+		return "", usage("%s names several projects; say which with --project: %s", c.File, strings.Join(projects, ", "))
+	}
+	return projects[0], nil
+}
+
+// projects reads the settings and finds the project that is named, else those of
+// all routes.
+func (t tracesCmd) projects(a *app) (config.Config, []string, error) {
 	said := a.cli.Project
 	for _, env := range []string{"PHOENIX_PROJECT", "PHOENIX_PROJECT_NAME"} {
 		said = cmp.Or(said, os.Getenv(env))
@@ -112,7 +131,7 @@ func (t tracesCmd) load(a *app) (config.Config, string, error) {
 		// A project for all routes in the file would not outlive the flag below.
 		c, err := a.load(0)
 		if err != nil {
-			return c, "", err
+			return c, nil, err
 		}
 		if c.File != "" && len(c.Routes) > 0 && c.Routes[0].Project != phoenixDefault {
 			usual = c.Routes[0].Project
@@ -121,7 +140,7 @@ func (t tracesCmd) load(a *app) (config.Config, string, error) {
 	c, err := a.loadWith(map[string]string{"project": usual}, config.NeedPhoenix)
 	c.Notes = nil // they are about routes and rubrics
 	if err != nil || said != "" {
-		return c, said, err
+		return c, []string{said}, err
 	}
 	var projects []string
 	for _, r := range c.Routes {
@@ -129,10 +148,7 @@ func (t tracesCmd) load(a *app) (config.Config, string, error) {
 			projects = append(projects, r.Project)
 		}
 	}
-	if len(projects) > 1 {
-		return c, "", usage("%s names several projects; say which with --project: %s", c.File, strings.Join(projects, ", "))
-	}
-	return c, projects[0], nil
+	return c, projects, nil
 }
 
 // phoenixDefault is the project that package config takes where none is named.
@@ -231,7 +247,7 @@ func (t tracesCmd) ask(a *app) error {
 	if err != nil {
 		return err
 	}
-	w, err := a.loopWork(false)
+	w, err := a.loopWork(newProject)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package evals
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -236,12 +237,77 @@ func (j *Judge) Errors() *Known {
 	return &Known{TPR: stats.Wilson(m.TP, m.Pos), TNR: stats.Wilson(m.TN, m.Neg)}
 }
 
+// Places says in which projects of Phoenix spans are, by id. The zero value of Of
+// is for spans that are all in one.
+type Places struct {
+	Usual string            // of spans of which Of says nothing
+	Of    map[string]string // projects, by span
+}
+
+// FindPlaces finds the projects that the examples of a dataset name as those of
+// their spans; usual is that of the others. An example whose project was deleted
+// is left to the usual one, which has no such span.
+func FindPlaces(ctx context.Context, px *phoenix.Client, usual string, examples []phoenix.Example) (Places, error) {
+	p := Places{Usual: usual, Of: map[string]string{}}
+	found := map[string]string{} // ids, by name
+	for _, e := range examples {
+		name, _ := e.Metadata["project"].(string)
+		if name == "" {
+			continue
+		}
+		id, known := found[name]
+		if !known {
+			project, err := px.Project(ctx, name)
+			if err != nil && review.KindOf(err) != review.Gone {
+				return p, err
+			}
+			id = project.ID
+			found[name] = id
+		}
+		if id != "" {
+			p.Of[e.ID] = id
+		}
+	}
+	return p, nil
+}
+
+// projects are all that are named.
+func (p Places) projects() []string {
+	all := slices.Sorted(maps.Values(p.Of))
+	if p.Usual != "" {
+		all = append(all, p.Usual)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Verdicts is Verdicts of spans in several projects.
+func (p Places) Verdicts(ctx context.Context, px *phoenix.Client, annotation string, spans []string) (map[string][]phoenix.SpanAnnotation, error) {
+	by := map[string][]string{}
+	for _, id := range spans {
+		if project := cmp.Or(p.Of[id], p.Usual); project != "" {
+			by[project] = append(by[project], id)
+		}
+	}
+	out := map[string][]phoenix.SpanAnnotation{}
+	for _, project := range slices.Sorted(maps.Keys(by)) {
+		found, err := Verdicts(ctx, px, project, annotation, by[project])
+		if err != nil {
+			return nil, err
+		}
+		for who, list := range found {
+			out[who] = append(out[who], list...)
+		}
+	}
+	return out, nil
+}
+
 // AlignItems measures a judge on spans that people labelled, by its verdicts in
 // Phoenix. Spans of its own prompt are left out and named, disputed ones too.
 //
 // Invalid: nothing to compare; labels of another version of the rubric than the
 // judge's, unless anyRubric.
-func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judge, items []Labelled, anyRubric bool) (Alignment, error) {
+func AlignItems(ctx context.Context, px *phoenix.Client, in Places, j *Judge, items []Labelled, anyRubric bool) (Alignment, error) {
 	var ids []string
 	var leaked []string
 	by := map[string]Labelled{}
@@ -261,7 +327,7 @@ func AlignItems(ctx context.Context, px *phoenix.Client, project string, j *Judg
 			return Alignment{}, err
 		}
 	}
-	all, err := Verdicts(ctx, px, project, j.Annotation(), ids)
+	all, err := in.Verdicts(ctx, px, j.Annotation(), ids)
 	if err != nil {
 		return Alignment{}, err
 	}
@@ -365,10 +431,10 @@ func saidAt(op phoenix.SpanAnnotation) time.Time {
 	return op.Updated
 }
 
-// Mark sets the mark unvalidated on all of the judge's annotations in the project,
-// or takes it away, by how it did, and remembers the result in the judge. It returns
+// Mark sets the mark unvalidated on all of the judge's annotations in these
+// projects, or takes it away, by how it did, and remembers the result in the judge. It returns
 // how many changed.
-func Mark(ctx context.Context, px *phoenix.Client, project string, j *Judge, a Alignment) (int, error) {
+func Mark(ctx context.Context, px *phoenix.Client, in Places, j *Judge, a Alignment) (int, error) {
 	m := &Measured{Version: j.Version(), Standing: a.Standing, N: a.N, StandIn: a.StandIn, Simulated: a.Simulated}
 	for i, l := range a.Labels {
 		for k, n := range a.Confusion[i] {
@@ -399,21 +465,27 @@ func Mark(ctx context.Context, px *phoenix.Client, project string, j *Judge, a A
 	}
 	// Those it was not measured on, too; where Phoenix cannot list them, all spans
 	// are asked for.
-	_, with, err := px.Unjudged(ctx, project, j.Annotation(), j.Identifier())
-	if err != nil {
-		cases, failed := Cases(ctx, px, project, 0, nil)
-		if failed != nil {
-			return 0, failed
-		}
-		for _, c := range cases {
-			ids = append(ids, c.SpanID)
-		}
+	of := maps.Clone(in.Of)
+	if of == nil {
+		of = map[string]string{}
 	}
-	for _, s := range with {
-		ids = append(ids, s.ID)
+	for _, project := range in.projects() {
+		_, with, err := px.Unjudged(ctx, project, j.Annotation(), j.Identifier())
+		if err != nil {
+			cases, failed := Cases(ctx, px, project, 0, nil)
+			if failed != nil {
+				return 0, failed
+			}
+			for _, c := range cases {
+				ids, of[c.SpanID] = append(ids, c.SpanID), project
+			}
+		}
+		for _, s := range with {
+			ids, of[s.ID] = append(ids, s.ID), project
+		}
 	}
 	slices.Sort(ids)
-	all, err := Verdicts(ctx, px, project, j.Annotation(), slices.Compact(ids))
+	all, err := Places{in.Usual, of}.Verdicts(ctx, px, j.Annotation(), slices.Compact(ids))
 	if err != nil {
 		return 0, err
 	}

@@ -336,7 +336,7 @@ func TestJudge_UnparsableIsWrittenAndMeasured(t *testing.T) {
 	if r := judge(); r.Unparsable != 12 || r.Written != 12 || r.Judged != 0 {
 		t.Errorf("%+v", r)
 	}
-	al, err := AlignItems(t.Context(), w.px, w.project.ID, j, c.Items, false)
+	al, err := AlignItems(t.Context(), w.px, Places{Usual: w.project.ID}, j, c.Items, false)
 	if err != nil || al.N != 12 || al.Accuracy.Value != 0 || al.Missing != 0 {
 		t.Errorf("%+v, %v", al, err)
 	}
@@ -376,7 +376,7 @@ func TestLoop_OnARealPhoenix(t *testing.T) {
 	for _, l := range items {
 		cases = append(cases, Case{SpanID: l.SpanID, Question: l.Question, Answer: l.Answer})
 	}
-	if _, err := AlignItems(ctx, w.px, w.project.ID, j, items, false); review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), "run the judge over them first") {
+	if _, err := AlignItems(ctx, w.px, Places{Usual: w.project.ID}, j, items, false); review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), "run the judge over them first") {
 		t.Errorf("aligned before it judged: %v", err)
 	}
 	jr, err := RunJudge(ctx, j, m, cases, JudgingOptions{Write: j.Writer(w.px, !j.Trusted()), Trace: NewRecorder(w.px)})
@@ -389,13 +389,13 @@ func TestLoop_OnARealPhoenix(t *testing.T) {
 		raw[i]["metadata"].(map[string]any)["stand_in"] == nil || len(raw) != 3 {
 		t.Fatalf("%v", raw)
 	}
-	al, err := AlignItems(ctx, w.px, w.project.ID, j, items, false)
+	al, err := AlignItems(ctx, w.px, Places{Usual: w.project.ID}, j, items, false)
 	if err != nil || al.N != 56 || al.Accuracy.Value != 1 || len(al.Leaked) != 4 || !al.StandIn || al.Standing != Directional {
 		t.Fatalf("%+v, %v", al, err)
 	}
 	part := al // the mark is on all that the judge said, measured on or not
 	part.Rows = al.Rows[:3]
-	if n, err := Mark(ctx, w.px, w.project.ID, j, part); err != nil || n != 56 || !j.Trusted() {
+	if n, err := Mark(ctx, w.px, Places{Usual: w.project.ID}, j, part); err != nil || n != 56 || !j.Trusted() {
 		t.Errorf("%d marks changed, %v", n, err)
 	}
 	for _, a := range w.rig.Annotations(t, w.name, cases[10].SpanID) {

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spanbot/spanbot/internal/phoenix"
+	"github.com/spanbot/spanbot/internal/review"
+	"github.com/spanbot/spanbot/internal/sandbox/modeld"
+	"github.com/spanbot/spanbot/internal/sandbox/phoenixd"
+)
+
+// bench is a stand-in Phoenix and a stand-in model that is named as a real one,
+// in an empty folder.
+type bench struct {
+	t      *testing.T
+	px     *phoenixd.Server
+	client *phoenix.Client
+	url    string
+	model  *modeld.Server
+}
+
+func newBench(t *testing.T, o modeld.Options) *bench {
+	t.Helper()
+	b := &bench{t: t, px: phoenixd.New(phoenixd.Options{}), model: modeld.New(o)}
+	px, model := httptest.NewServer(b.px), httptest.NewServer(b.model)
+	t.Cleanup(func() { model.CloseClientConnections(); model.Close(); px.Close(); b.px.Close() })
+	var err error
+	if b.client, err = phoenix.New(phoenix.Options{Endpoint: px.URL}); err != nil {
+		t.Fatal(err)
+	}
+	b.url = px.URL
+	t.Chdir(t.TempDir())
+	for k, v := range map[string]string{"HOME": t.TempDir(), "XDG_CACHE_HOME": "", "SPANBOT_STAND_INS": "off", "PHOENIX_ENDPOINT": px.URL, "PHOENIX_PROJECT": "", "PHOENIX_PROJECT_NAME": "",
+		"SPANBOT_CONFIG": "", "SPANBOT_RUBRIC": "", "OPENAI_BASE_URL": model.URL + "/v1", "OPENAI_API_KEY": "k", "SPANBOT_JUDGE_MODEL": "standin", "SPANBOT_TASK_MODEL": "standin"} {
+		t.Setenv(k, v)
+	}
+	return b
+}
+
+// spans puts n spans into a project, every other of them nonsense, and has one
+// person label them under a rubric.
+func (b *bench) spans(project, rubric, prefix string, n int) {
+	b.t.Helper()
+	var list []phoenix.SpanAnnotation
+	for i := range n {
+		id := fmt.Sprintf("%s%013x", prefix, i+1)
+		answer, label := "Paris it is, where the river runs.", "correct"
+		if i%2 == 1 {
+			answer, label = "12 blorp 77 81 3", "incorrect"
+		}
+		at := time.Now().Add(time.Duration(i-n) * time.Second)
+		if err := b.px.Ingest(project, map[string]any{
+			"name": "answer", "context": map[string]any{"trace_id": id + id, "span_id": id}, "span_kind": "LLM", "parent_id": nil,
+			"start_time": at.Format(time.RFC3339Nano), "end_time": at.Add(time.Second).Format(time.RFC3339Nano), "status_code": "OK", "status_message": "",
+			"attributes": map[string]any{"input.value": fmt.Sprintf("question %d?", i), "output.value": answer},
+		}); err != nil {
+			b.t.Fatal(err)
+		}
+		list = append(list, phoenix.SpanAnnotation{SpanID: id, Name: rubric, Kind: "HUMAN", Identifier: "slack:u1", Answer: review.Answer{Label: label},
+			Metadata: map[string]any{"rubric": review.DefaultRubric(rubric).Hash()}})
+	}
+	if err := b.client.AddSpanAnnotations(context.Background(), list); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// run runs a command.
+func (b *bench) run(args ...string) (code int, out, errs string) {
+	b.t.Helper()
+	var o, e bytes.Buffer
+	code = run(args, &o, &e)
+	return code, o.String(), e.String()
+}
+
+// ok runs a command that must succeed.
+func (b *bench) ok(args ...string) string {
+	b.t.Helper()
+	code, out, errs := b.run(args...)
+	if code != 0 {
+		b.t.Fatalf("spanbot %s: exit code %d\n%s%s", strings.Join(args, " "), code, out, errs)
+	}
+	return out
+}
+
+// refuses runs a command that must say what is wrong and do nothing.
+func (b *bench) refuses(want string, args ...string) {
+	b.t.Helper()
+	asked := b.model.Requests()
+	code, out, errs := b.run(args...)
+	if code != exitUsage || !strings.Contains(errs, want) || out != "" || b.model.Requests() != asked {
+		b.t.Errorf("spanbot %s: exit code %d, %d calls, printed %q; stderr %q wants %q", strings.Join(args, " "), code, b.model.Requests()-asked, out, errs, want)
+	}
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A dataset says where its spans are: with another project configured, or several,
+// the judge's verdicts of them are found all the same.
+func TestJudge_DatasetOfAnotherProject(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "correctness", "aaa", 30)
+	b.spans("p2", "correctness", "bbb", 30)
+	b.ok("dataset", "--project", "p1", "--name", "d1")
+	b.ok("judge", "init", "--project", "p1", "--dataset", "d1", "--shots", "2")
+	b.ok("judge", "run", "--project", "p1", "--dataset", "d1")
+	asked := b.model.Requests()
+	writeFile(t, "routes.yaml", "routes: [{name: a, project: p2, channel: '#a'}, {name: b, project: p3, channel: '#b'}]")
+	for _, where := range [][]string{{"--project", "p2"}, {"--project", "nowhere"}, {"--config", "routes.yaml"}} {
+		var r struct {
+			Had int `json:"already_judged"`
+		}
+		out := b.ok(append([]string{"judge", "run", "--json", "--dataset", "d1"}, where...)...)
+		if err := json.Unmarshal([]byte(out), &r); err != nil || r.Had != 28 || b.model.Requests() != asked {
+			t.Errorf("%v: %d of 28 were judged before, %d calls more; %v", where, r.Had, b.model.Requests()-asked, err)
+		}
+		if out := b.ok(append([]string{"judge", "align", "--dataset", "d1", "--require", "none"}, where...)...); !strings.Contains(out, "(n = 12)") {
+			t.Errorf("%v: %s", where, out)
+		}
+	}
+	// A dataset of both: each span is looked for where it is.
+	b.ok("dataset", "--project", "p2", "--name", "d1")
+	b.ok("judge", "run", "--dataset", "d1")
+	if n := b.model.Requests() - asked; n != 30 {
+		t.Errorf("%d calls for 30 examples more", n)
+	}
+	if out := b.ok("judge", "align", "--dataset", "d1", "--require", "none"); !strings.Contains(out, "(n = 24)") {
+		t.Error(out)
+	}
+	asked = b.model.Requests()
+	if b.ok("judge", "run", "--dataset", "d1"); b.model.Requests() != asked {
+		t.Errorf("%d calls more", b.model.Requests()-asked)
+	}
+}
+
+func TestRubric_IsThatOfTheRouteOfTheProject(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "tone", "aaa", 12)
+	writeFile(t, "spanbot.yaml", "routes: [{name: a, project: p0, channel: '#a', rubric: correctness}, {name: b, project: p1, channel: '#b', rubric: tone}]")
+	if _, _, errs := b.run("agreement", "--project", "p1"); strings.Contains(errs, "correctness") {
+		t.Error(errs)
+	}
+	b.ok("dataset", "--project", "p1", "--name", "tones")
+
+	// What names no project needs none.
+	if out := b.ok("experiment", "show", "--dataset", "tones"); !strings.Contains(out, "no experiments yet") {
+		t.Error(out)
+	}
+	b.refuses("spanbot.yaml names several rubrics; say which with --rubric: correctness, tone", "judge", "init")
+	b.ok("judge", "init", "--rubric", "tone", "--dataset", "tones")
+	b.refuses("names several projects; say which with --project", "judge", "run")
+}
