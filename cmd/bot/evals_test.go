@@ -162,3 +162,65 @@ func TestRubric_IsThatOfTheRouteOfTheProject(t *testing.T) {
 	b.ok("judge", "init", "--rubric", "tone", "--dataset", "tones")
 	b.refuses("names several projects; say which with --project", "judge", "run")
 }
+
+// The judge's file is a person's: an alignment changes what it remembers, and
+// nothing else.
+func TestAlign_LeavesThePersonsFileAlone(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "correctness", "aaa", 30)
+	b.ok("dataset", "--project", "p1", "--name", "d1")
+	b.ok("judge", "init", "--project", "p1", "-o", "real.yaml")
+	b.ok("judge", "run", "--dataset", "d1", "real.yaml")
+	raw, err := os.ReadFile("real.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := "# mine: ask Ann before you touch it\n" + string(raw) + "\n# the end\n"
+	writeFile(t, "real.yaml", mine)
+	if err := os.Chmod("real.yaml", 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("real.yaml", "judge.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	measured := func() string {
+		t.Helper()
+		b.ok("judge", "align", "--dataset", "d1")
+		got, err := os.ReadFile("real.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(got)
+	}
+	first := measured()
+	if rest, ok := strings.CutPrefix(first, mine); !ok || !strings.HasPrefix(rest, "measured:\n") {
+		t.Errorf("%s", first)
+	}
+	if i, err := os.Lstat("judge.yaml"); err != nil || i.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("%v, %v", i, err)
+	}
+	if i, err := os.Stat("real.yaml"); err != nil || i.Mode().Perm() != 0o640 {
+		t.Errorf("%v, %v", i, err)
+	}
+	// Measured before, in the middle of the file and otherwise.
+	_, block, _ := strings.Cut(first, "# the end\n")
+	writeFile(t, "real.yaml", strings.Replace(block, "standing: DIRECTIONAL", "standing: NOT USABLE", 1)+mine)
+	if got := measured(); got != block+mine {
+		t.Errorf("%s", got)
+	}
+
+	// In a checkout that is read-only the figures and the verdict are there all the same.
+	writeFile(t, "real.yaml", mine)
+	if err := os.Chmod("real.yaml", 0o400); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		require string
+		code    int
+	}{{"directional", 0}, {"validated", 1}} {
+		code, out, errs := b.run("judge", "align", "--dataset", "d1", "--require", tt.require)
+		if code != tt.code || !strings.Contains(out, "accuracy") || !strings.Contains(errs, "the result is not remembered in judge.yaml, which cannot be written") {
+			t.Errorf("%s: exit code %d\n%s%s", tt.require, code, out, errs)
+		}
+	}
+}

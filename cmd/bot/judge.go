@@ -336,7 +336,7 @@ type judgeAlignCmd struct {
 	Positive  string `help:"The label of a passed example (default the judge's; of a file, the first that is no opposite)." placeholder:"LABEL"`
 	AnyRubric bool   `help:"Take labels of other versions of the rubric than the judge's, too."`
 	Require   string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
-	Mark      bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file."`
+	Mark      bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file, whose other lines stay as they are."`
 	Post      string `help:"Post the result to this Slack channel." placeholder:"CHANNEL"`
 	Cards     string `help:"Put the disagreements before the reviewers of this route, which has the judge's rubric, a card each: who is right, they or the judge?" placeholder:"ROUTE"`
 	Most      int    `name:"cards-most" default:"20" help:"New cards to ask at most; 0: all." placeholder:"N"`
@@ -376,11 +376,6 @@ func (k judgeAlignCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if k.Mark {
-		if err := k.mark(a, w, j, al); err != nil {
-			return err
-		}
-	}
 	if k.JSON {
 		err = a.printJSON(al)
 	} else {
@@ -388,6 +383,11 @@ func (k judgeAlignCmd) Run(a *app) error {
 	}
 	if err != nil {
 		return err
+	}
+	if k.Mark { // after the figures, which are worth more
+		if err := k.mark(a, w, j, al); err != nil {
+			return err
+		}
 	}
 	if err := k.tell(a, w, j, al); err != nil {
 		return err
@@ -456,7 +456,8 @@ func (k judgeAlignCmd) align(a *app, w *loopWork, j *evals.Judge) (evals.Alignme
 	return al, items, err
 }
 
-// mark remembers the standing where the judge is used.
+// mark remembers the standing where the judge is used. A file that cannot be written
+// takes nothing from the measurement.
 func (k judgeAlignCmd) mark(a *app, w *loopWork, j *evals.Judge, al evals.Alignment) error {
 	changed, err := evals.Mark(a.ctx, w.px, w.places, j, al)
 	if err != nil {
@@ -465,7 +466,10 @@ func (k judgeAlignCmd) mark(a *app, w *loopWork, j *evals.Judge, al evals.Alignm
 	if changed > 0 && !k.JSON {
 		fmt.Fprintf(a.errOut, "spanbot: the mark unvalidated was changed on %s\n", several(changed, "annotation"))
 	}
-	return writeJudge(k.Judge, j)
+	if err := rememberJudge(k.Judge, j.Measured); err != nil {
+		fmt.Fprintf(a.errOut, "spanbot: the result is not remembered in %s, which cannot be written (%v): spanbot judge run and show will not know it; make it writable and align again, or leave it out with --no-mark\n", k.Judge, rootCause(err))
+	}
+	return nil
 }
 
 // alignCSV aligns a file.

@@ -348,21 +348,56 @@ func (k loopCmd) judge(a *app, w *loopWork) (*evals.Judge, bool, error) {
 	return j, true, writeJudge(k.Judge, j)
 }
 
+// writeJudge writes the file of a new judge.
 func writeJudge(path string, j *evals.Judge) error {
 	var b bytes.Buffer
 	if err := j.Write(&b); err != nil {
 		return err
 	}
-	// Whole or not at all: the file is a person's work.
-	f, err := os.CreateTemp(filepath.Dir(path), ".judge-*")
-	if err != nil {
+	if err := replaceFile(path, b.Bytes(), 0o600); err != nil {
 		return usage("cannot write %s: %v", path, rootCause(err))
 	}
-	_, err = f.Write(b.Bytes())
-	if err := errors.Join(err, f.Close()); err != nil {
+	return nil
+}
+
+// rememberJudge writes into a judge's file what an alignment found.
+func rememberJudge(path string, m *evals.Measured) error {
+	// What is there now counts, and not what was read before the measurement.
+	raw, err := os.ReadFile(path) //nolint:gosec // the person at the keyboard names it
+	if err != nil {
+		return err
+	}
+	out, err := evals.Remember(raw, m)
+	if err != nil || bytes.Equal(raw, out) {
+		return err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil { // the link stays one
+		return err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o222 == 0 {
+		return errors.New("it is read-only")
+	}
+	return replaceFile(path, out, info.Mode().Perm())
+}
+
+// replaceFile writes a file whole or not at all: it is a person's work.
+func replaceFile(path string, b []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".judge-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Chmod(mode), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 func (k loopCmd) align(a *app, w *loopWork, ms *models, j *evals.Judge) (evals.Alignment, error) {

@@ -110,6 +110,81 @@ func (j *Judge) Write(w io.Writer) error {
 	return errors.Join(e.Encode(j), e.Close())
 }
 
+// Remember writes what an alignment found into a judge's file, and leaves all else
+// as it is, to the byte where that can be: the file is a person's work.
+func Remember(raw []byte, m *Measured) ([]byte, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(raw, &doc); err != nil {
+		return nil, err
+	}
+	if len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
+		return nil, errors.New("it is not a judge's file any more")
+	}
+	top := doc.Content[0]
+	var value *yaml.Node
+	first, last := 0, 0 // lines of what was remembered before, from 1
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if top.Content[i].Value == measuredKey {
+			value = top.Content[i+1]
+			first, last = top.Content[i].Line, lastLine(value)
+		}
+	}
+	var block bytes.Buffer
+	e := yaml.NewEncoder(&block)
+	e.SetIndent(2)
+	if err := errors.Join(e.Encode(map[string]*Measured{measuredKey: m}), e.Close()); err != nil {
+		return nil, err
+	}
+	end := "\n"
+	if bytes.Contains(raw, []byte("\r\n")) {
+		end = "\r\n"
+	}
+	text := strings.ReplaceAll(block.String(), "\n", end)
+	lines := strings.SplitAfter(string(raw), "\n")
+	switch {
+	case first > 0:
+		lines = slices.Replace(lines, first-1, last, text)
+	case !strings.HasSuffix(string(raw), "\n"):
+		lines = append(lines, end, text)
+	default:
+		lines = append(lines, text)
+	}
+	out := []byte(strings.Join(lines, ""))
+	// A file in another style, as with braces, is written anew from its parts.
+	was, err := ReadJudge(bytes.NewReader(raw), measuredKey)
+	if err != nil {
+		return nil, err
+	}
+	is, err := ReadJudge(bytes.NewReader(out), measuredKey)
+	if err == nil && is.Version() == was.Version() && is.Name == was.Name && is.Measured != nil && *is.Measured == *m {
+		return out, nil
+	}
+	var fresh yaml.Node
+	if err := fresh.Encode(m); err != nil {
+		return nil, err
+	}
+	if value != nil {
+		*value = fresh
+	} else {
+		top.Content = append(top.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: measuredKey}, &fresh)
+	}
+	block.Reset()
+	e = yaml.NewEncoder(&block)
+	e.SetIndent(2)
+	err = errors.Join(e.Encode(&doc), e.Close())
+	return block.Bytes(), err
+}
+
+const measuredKey = "measured"
+
+func lastLine(n *yaml.Node) int {
+	last := n.Line
+	for _, c := range n.Content {
+		last = max(last, lastLine(c))
+	}
+	return last
+}
+
 // Names are the labels, in their order.
 func (j *Judge) Names() []string {
 	var out []string
