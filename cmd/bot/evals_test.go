@@ -224,3 +224,28 @@ func TestAlign_LeavesThePersonsFileAlone(t *testing.T) {
 		}
 	}
 }
+
+// --max-cost is one for all models and steps, and refused before the first call
+// where it cannot be kept.
+func TestMaxCost_BeforeTheFirstCall(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	t.Setenv("SPANBOT_JUDGE_MODEL", "nobody-knows")
+	want := "the price of model nobody-knows is not known, so --max-cost cannot be kept; give its price with --price, or leave --max-cost out\n"
+	b.refuses(want, "loop", "--max-cost", "1")
+	b.spans("p1", "correctness", "aaa", 12)
+	b.ok("dataset", "--project", "p1", "--name", "d1")
+	b.ok("judge", "init", "--project", "p1", "--shots", "0")
+	b.refuses(want, "loop", "--max-cost", "1", "--project", "p1")
+	code, _, errs := b.run("judge", "run", "--dataset", "d1", "--max-cost", "1")
+	if code != exitUsage || !strings.HasSuffix(errs, want) || b.model.Requests() != 0 {
+		t.Errorf("%d, %d calls: %s", code, b.model.Requests(), errs)
+	}
+	code, _, errs = b.run("experiment", "run", "--dataset", "d1", "--name", "x", "--prompt", "x", "--max-cost", "1")
+	if code != exitUsage || !strings.HasSuffix(errs, want) || b.model.Requests() != 0 {
+		t.Errorf("%d, %d calls: %s", code, b.model.Requests(), errs)
+	}
+	b.refuses("--max-cost must be at least 0", "loop", "--max-cost=-1")
+	for _, p := range []string{"x=NaN,1", "x=1,Inf", "x=1", "=1,1"} {
+		b.refuses("--price "+p+": want a model and its prices", "loop", "--price", p)
+	}
+}

@@ -95,6 +95,9 @@ func (k loopCmd) loop(a *app, w *loopWork, ms *models, say func(step)) error {
 	if err != nil {
 		return err
 	}
+	if err := k.checkJudge(ms); err != nil { // before anything is bought
+		return err
+	}
 	asked, err := k.ask(a, w, task)
 	if err != nil {
 		return err
@@ -333,6 +336,20 @@ func (k loopCmd) wait(a *app, w *loopWork, rubric review.Rubric) (string, error)
 			return "", &review.Error{Kind: review.Busy, Text: fmt.Sprintf("only %d of %d spans were labelled within %s; run it again to go on waiting", people, k.N, k.WaitFor)}
 		}
 	}
+}
+
+// checkJudge refuses a judge that could not be asked in the end.
+func (k loopCmd) checkJudge(ms *models) error {
+	name := ms.names[1]
+	if _, err := os.Stat(k.Judge); err == nil {
+		j, err := readJudge(k.Judge)
+		if err != nil {
+			return err
+		}
+		name = j.Model
+	}
+	_, err := ms.named(name, true)
+	return err
 }
 
 // judge reads the judge's file, or makes it.

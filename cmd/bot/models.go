@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -29,7 +30,7 @@ import (
 type modelFlags struct {
 	Concurrency int           `default:"16" help:"Calls of a model at a time at most; it begins with 4 and backs off when the endpoint says so." placeholder:"N"`
 	Timeout     time.Duration `default:"60s" help:"How long one call may take." placeholder:"DURATION"`
-	MaxCost     float64       `help:"Stop when the calls of a model have cost this much in US dollars; what was done is kept." placeholder:"USD"`
+	MaxCost     float64       `help:"Stop when the calls of all models of this command have cost this much in US dollars; what was done is kept." placeholder:"USD"`
 	Price       []string      `help:"Price of a model in US dollars per million tokens, as gpt-x=1.25,10 (prompt, completion)." placeholder:"MODEL=IN,OUT" sep:"none"`
 	StandInSeed uint64        `default:"1" help:"Seed of the stand-in model, where no endpoint is set." placeholder:"N"`
 }
@@ -150,23 +151,39 @@ type models struct {
 	flags   modelFlags
 	prices  map[string]evals.Price
 	names   [2]string // task and judge, as configured
+	budget  *evals.Budget
 }
 
 const standInModel = modeld.Model
 
-// models finds the endpoint, and starts the stand-in where there is none.
-func (a *app) models(w *loopWork, f modelFlags) (*models, error) {
-	m := &models{flags: f, close: func() {}, prices: map[string]evals.Price{}, names: [2]string{w.c.Model.Task, w.c.Model.Judge}, header: http.Header{}}
+// prices are those of the flags.
+func (f modelFlags) prices() (map[string]evals.Price, error) {
+	out := map[string]evals.Price{}
 	for _, p := range f.Price {
 		name, numbers, ok := strings.Cut(p, "=")
-		in, out, _ := strings.Cut(numbers, ",")
+		in, after, _ := strings.Cut(numbers, ",")
 		x, err1 := strconv.ParseFloat(in, 64)
-		y, err2 := strconv.ParseFloat(out, 64)
-		if !ok || name == "" || err1 != nil || err2 != nil || x < 0 || y < 0 {
+		y, err2 := strconv.ParseFloat(after, 64)
+		if !ok || name == "" || err1 != nil || err2 != nil || !price(x) || !price(y) {
 			return nil, usage("--price %s: want a model and its prices, as gpt-x=1.25,10", p)
 		}
-		m.prices[name] = evals.Price{Prompt: x, Completion: y}
+		out[name] = evals.Price{Prompt: x, Completion: y}
 	}
+	return out, nil
+}
+
+func price(x float64) bool { return x >= 0 && !math.IsInf(x, 1) } // false for NaN
+
+// models finds the endpoint, and starts the stand-in where there is none.
+func (a *app) models(w *loopWork, f modelFlags) (*models, error) {
+	prices, err := f.prices()
+	if err != nil {
+		return nil, err
+	}
+	if f.MaxCost < 0 || math.IsNaN(f.MaxCost) {
+		return nil, usage("--max-cost must be at least 0, which is no ceiling")
+	}
+	m := &models{flags: f, close: func() {}, prices: prices, budget: evals.NewBudget(f.MaxCost), names: [2]string{w.c.Model.Task, w.c.Model.Judge}, header: http.Header{}}
 	switch {
 	case w.c.Model.BaseURL == config.PhoenixGateway:
 		m.base, m.key, m.text = w.c.Phoenix.Endpoint+"/v1", w.c.Phoenix.APIKey.Reveal(), true
@@ -206,7 +223,7 @@ func (m *models) named(name string, judge bool) (*evals.Model, error) {
 		name = standInModel
 	}
 	return evals.NewModel(evals.ModelOptions{BaseURL: m.base, APIKey: m.key, Header: m.header, Name: cmp.Or(name, m.names[role]), TextOnly: m.text,
-		Concurrency: m.flags.Concurrency, Timeout: m.flags.Timeout, MaxCost: m.flags.MaxCost, Prices: m.prices})
+		Concurrency: m.flags.Concurrency, Timeout: m.flags.Timeout, Budget: m.budget, Prices: m.prices})
 }
 
 // progress shows how far something is: on a terminal in place, with rate and time

@@ -34,11 +34,50 @@ type ModelOptions struct {
 	Concurrency int         // calls at a time at most; 0: 16
 	Timeout     time.Duration
 	MaxCost     float64          // US dollars; 0: no ceiling
+	Budget      *Budget          // one that other models spend from, too; in place of MaxCost
 	Prices      map[string]Price // own prices, by model name
 	TextOnly    bool             // neither schema nor tools are tried: Phoenix's gateway refuses both
 
 	backoff time.Duration // before the second try, at most half of it; 0: 250 ms
 	grace   time.Duration // of a call under way when a run is to end; 0: Grace
+}
+
+// Budget is what the calls of models may cost together. A nil budget has no end.
+type Budget struct {
+	most float64
+
+	mu    sync.Mutex
+	spent float64
+}
+
+// NewBudget makes a budget of so many US dollars; nil for 0.
+func NewBudget(dollars float64) *Budget {
+	if dollars <= 0 {
+		return nil
+	}
+	return &Budget{most: dollars}
+}
+
+func (b *Budget) spend(dollars float64) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.spent += dollars
+}
+
+// afford refuses the next call when the ceiling is reached.
+func (b *Budget) afford() error {
+	if b == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.spent < b.most {
+		return nil
+	}
+	return &callError{&review.Error{Kind: review.Refused, Text: fmt.Sprintf("stopped at $%.4f: --max-cost is $%.2f. What was done is kept; run it again with a higher ceiling to go on", b.spent, b.most)}, ErrCost}
 }
 
 // Model is a chat model on an OpenAI-compatible endpoint. It is safe for use by
@@ -87,9 +126,17 @@ const (
 const Grace = 15 * time.Second
 
 // NewModel makes a model; it calls nobody.
+//
+// Invalid: it has no name, or a ceiling and no price to hold it to.
 func NewModel(o ModelOptions) (*Model, error) {
 	if o.Name == "" {
 		return nil, &review.Error{Kind: review.Invalid, Text: "no model is named: set SPANBOT_TASK_MODEL or SPANBOT_JUDGE_MODEL, or say it with --model"}
+	}
+	if o.Budget == nil {
+		o.Budget = NewBudget(o.MaxCost)
+	}
+	if _, known := PriceOf(o.Name, o.Prices); o.Budget != nil && !known {
+		return nil, &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the price of model %s is not known, so --max-cost cannot be kept; give its price with --price, or leave --max-cost out", o.Name)}
 	}
 	if o.Concurrency <= 0 {
 		o.Concurrency = defaultCalls
@@ -315,7 +362,7 @@ func quotedList(labels []string) string {
 // back: it is paid for already.
 func (m *Model) call(ctx context.Context, p openai.ChatCompletionNewParams, probing bool) (Answer, error) {
 	for try := 1; ; try++ {
-		if err := m.afford(); err != nil {
+		if err := m.o.Budget.afford(); err != nil {
 			return Answer{}, err
 		}
 		if err := m.gate.enter(ctx); err != nil {
@@ -405,6 +452,7 @@ func (m *Model) read(out *openai.ChatCompletion, p openai.ChatCompletionNewParam
 	m.spent.Cost.Unknown = m.spent.Cost.Unknown || a.Cost.Unknown
 	m.spent.Model = out.Model
 	m.mu.Unlock()
+	m.o.Budget.spend(a.Cost.Dollars)
 	if len(out.Choices) == 0 {
 		return a, &review.Error{Kind: review.Refused, Text: fmt.Sprintf("the model %s answered without a choice; is %s an OpenAI-compatible endpoint that does not stream?", m.o.Name, m.o.BaseURL)}
 	}
@@ -415,23 +463,6 @@ func (m *Model) read(out *openai.ChatCompletion, p openai.ChatCompletionNewParam
 		a.Text = c.Message.ToolCalls[0].Function.Arguments
 	}
 	return a, nil
-}
-
-// afford refuses the next call when the ceiling is reached; a model without a
-// price cannot be held to one.
-func (m *Model) afford() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.o.MaxCost <= 0 {
-		return nil
-	}
-	if m.spent.Cost.Unknown {
-		return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("the price of model %s is not known, so --max-cost cannot be kept; give its price with --price, or leave --max-cost out", m.o.Name), Err: ErrCost}
-	}
-	if m.spent.Cost.Dollars >= m.o.MaxCost {
-		return &review.Error{Kind: review.Refused, Text: fmt.Sprintf("stopped at %s: --max-cost is $%.2f. What was done is kept; run it again with a higher ceiling to go on", m.spent.Cost, m.o.MaxCost), Err: ErrCost}
-	}
-	return nil
 }
 
 // again reports whether a failed call is worth repeating.

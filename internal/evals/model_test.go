@@ -306,7 +306,6 @@ func TestRunJudge_StopsForWhatConcernsAll(t *testing.T) {
 			func(o *ModelOptions) {
 				o.Name, o.MaxCost, o.Prices = "dear", .05, map[string]Price{"dear": {1, 1}}
 			}, "--max-cost", 60},
-		"a ceiling without a price": {modeld.Options{}, func(o *ModelOptions) { o.Name, o.MaxCost = "nobody-knows", 1 }, "price of model nobody-knows is not known", 40},
 	} {
 		t.Run(name, func(t *testing.T) {
 			named := func(o modeld.Options) *httptest.Server {
@@ -493,6 +492,45 @@ func TestReadJudge_SaysWhatIsWrong(t *testing.T) {
 	} {
 		if _, err := ReadJudge(strings.NewReader(text), "judge.yaml"); review.KindOf(err) != review.Invalid || !strings.Contains(err.Error(), words) {
 			t.Errorf("%v; want %q", err, words)
+		}
+	}
+}
+
+// A ceiling that cannot be kept is refused before anything is bought.
+func TestModel_CeilingWithoutAPrice(t *testing.T) {
+	_, err := NewModel(ModelOptions{Name: "nobody-knows", MaxCost: 1})
+	if review.KindOf(err) != review.Invalid || !strings.HasSuffix(err.Error(), "give its price with --price, or leave --max-cost out") {
+		t.Error(err)
+	}
+	for _, o := range []ModelOptions{{Name: "nobody-knows"}, {Name: "gpt-4o-2024-08-06", MaxCost: 1}, {Name: "own", MaxCost: 1, Prices: map[string]Price{"own": {1, 1}}}} {
+		if _, err := NewModel(o); err != nil {
+			t.Errorf("%s: %v", o.Name, err)
+		}
+	}
+}
+
+// One budget is for all models that spend from it.
+func TestModel_SharedBudget(t *testing.T) {
+	s := modeld.New(modeld.Options{Usage: func() (int, int) { return 1000, 0 }})
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		s.ServeHTTP(rec, r)
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, strings.ReplaceAll(rec.Body.String(), `"model":"standin"`, `"model":"dear"`))
+	}))
+	t.Cleanup(h.Close)
+	budget := NewBudget(3)
+	for i := range 5 { // a dollar each
+		m, err := NewModel(ModelOptions{BaseURL: h.URL + "/v1", Name: "dear", Budget: budget, Prices: map[string]Price{"dear": {Prompt: 1000}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = m.Ask(t.Context(), "", "What is the capital of France?")
+		if (err == nil) != (i < 3) {
+			t.Errorf("call %d: %v", i+1, err)
+		}
+		if err != nil && (!errors.Is(err, ErrCost) || !m.hopeless(err) || !strings.HasSuffix(err.Error(), "with a higher ceiling to go on") || !strings.HasPrefix(err.Error(), "stopped at $3.0000")) {
+			t.Error(err)
 		}
 	}
 }
