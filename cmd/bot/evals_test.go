@@ -249,3 +249,32 @@ func TestMaxCost_BeforeTheFirstCall(t *testing.T) {
 		b.refuses("--price "+p+": want a model and its prices", "loop", "--price", p)
 	}
 }
+
+// A journal that cannot be kept is said before anything is bought or made; only
+// one that was named must be.
+func TestJournal_Folder(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "correctness", "aaa", 12)
+	b.ok("dataset", "--project", "p1", "--name", "d1")
+	b.ok("judge", "init", "--project", "p1", "--shots", "0")
+	writeFile(t, "file", "")
+	run := []string{"experiment", "run", "--dataset", "d1", "--name", "x", "--prompt", "x"}
+	none := "cannot keep a journal of the answers in file/x: not a directory; name another folder with --journal"
+	if code, _, errs := b.run(append(run, "--journal", "file/x")...); code != exitUsage || !strings.Contains(errs, none) {
+		t.Errorf("%d: %s", code, errs)
+	}
+	if out := b.ok("experiment", "show", "--dataset", "d1"); !strings.Contains(out, "no experiments yet") {
+		t.Error(out)
+	}
+	b.refuses(none, "loop", "--journal", "file/x")
+
+	t.Setenv("HOME", "")
+	code, out, errs := b.run(run...)
+	if code != 0 || !strings.Contains(errs, "no journal of the answers is kept") || !strings.Contains(out, "12 of 12 runs") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
+	code, out, errs = b.run("loop", "--traces", "60")
+	if code != 0 || strings.Count(errs, "no journal of the answers is kept") != 1 || !strings.Contains(out, "full set") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
+}

@@ -108,7 +108,7 @@ func (k experimentRunCmd) run(a *app, w *loopWork, ms *models, d phoenix.Dataset
 	if err != nil {
 		return evals.ExperimentReport{}, err
 	}
-	journal, err := journalFolder(k.Journal)
+	journal, err := a.journalFolder(k.Journal)
 	if err != nil {
 		return evals.ExperimentReport{}, err
 	}
@@ -118,19 +118,25 @@ func (k experimentRunCmd) run(a *app, w *loopWork, ms *models, d phoenix.Dataset
 		Description: k.Description, Task: evals.Task{Prompt: prompt, Model: task}, Judge: j, JudgeModel: judge, Resume: k.Resume, Trace: k.Traces, Journal: journal, Progress: p.say})
 }
 
-// journalFolder is where answers wait until Phoenix has them; "" for nowhere.
-func journalFolder(dir string) (string, error) {
+// journalFolder is where answers wait until Phoenix has them; "" for nowhere. Only
+// a folder that was named must be there: a container may have no other.
+func (a *app) journalFolder(dir string) (string, error) {
 	switch dir {
 	case "off":
 		return "", nil
 	case "":
 		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", usage("there is no folder for the journal of the answers (%v); name one with --journal, or do without with --journal off", err)
+		if err == nil {
+			dir = filepath.Join(cache, "spanbot", "experiments")
+			err = evals.TryJournal(dir)
 		}
-		return filepath.Join(cache, "spanbot", "experiments"), nil
+		if err != nil {
+			fmt.Fprintf(a.errOut, "spanbot: warning: no journal of the answers is kept, and those that Phoenix does not take are lost (%v)\n", err)
+			return "", nil
+		}
+		return dir, nil
 	}
-	return dir, nil
+	return dir, evals.TryJournal(dir)
 }
 
 func printExperiment(a *app, w *loopWork, r evals.ExperimentReport) {

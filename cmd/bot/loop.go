@@ -41,6 +41,7 @@ type loopCmd struct {
 	Dataset    string        `default:"annotated-rhymes" help:"Name of the dataset; the full question set is NAME-all." placeholder:"NAME"`
 	Judge      string        `default:"judge.yaml" help:"The judge's file; it is made when it does not exist." placeholder:"FILE"`
 	Seed       uint64        `default:"1" help:"Seed of simulated reviewers." placeholder:"N"`
+	Journal    string        `help:"Folder where answers of experiments wait until Phoenix has them (default spanbot/experiments in the user's cache folder); off for none." placeholder:"DIR"`
 	JSON       bool          `help:"Print one JSON object a step."`
 	modelFlags
 }
@@ -70,6 +71,10 @@ func (k loopCmd) Run(a *app) error {
 		return err
 	}
 	defer w.close()
+	if k.Journal, err = a.journalFolder(k.Journal); err != nil { // before anything is bought
+		return err
+	}
+	k.Journal = cmp.Or(k.Journal, "off") // as it was resolved
 	ms, err := a.models(w, k.modelFlags)
 	if err != nil {
 		return err
@@ -439,7 +444,7 @@ func (k loopCmd) align(a *app, w *loopWork, ms *models, j *evals.Judge) (evals.A
 }
 
 func (k loopCmd) experiment(a *app, w *loopWork, ms *models, d phoenix.Dataset, j *evals.Judge, name, prompt string) (evals.ExperimentReport, error) {
-	x := experimentRunCmd{Name: name, Description: "by spanbot loop", Repetitions: 1, Traces: true}
+	x := experimentRunCmd{Name: name, Description: "by spanbot loop", Journal: k.Journal, Repetitions: 1, Traces: true}
 	// One that an earlier loop began over these very examples is gone on with.
 	v, _, err := w.px.NewestVersion(a.ctx, d.ID)
 	if err != nil {

@@ -100,6 +100,9 @@ type ExperimentReport struct {
 func RunExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions) (ExperimentReport, error) {
 	start := time.Now()
 	r := ExperimentReport{Dataset: o.Dataset.Name, DatasetID: o.Dataset.ID, Judge: o.Judge.Identifier(), Labels: map[string]int{}, Unvalidated: !o.Judge.Trusted()}
+	if err := TryJournal(o.Journal); err != nil { // else each try would leave an empty experiment
+		return r, err
+	}
 	e, err := openExperiment(ctx, px, o)
 	if err != nil {
 		return r, err

@@ -47,6 +47,31 @@ type paid struct {
 	Stored     bool                `json:"stored,omitempty"`
 }
 
+// TryJournal makes a folder of journals, and reports whether files can be kept in
+// it, so that nobody finds out later. "" is for none.
+//
+// Invalid: they cannot.
+func TryJournal(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return noJournal(dir, err)
+	}
+	f, err := os.CreateTemp(dir, ".try-*")
+	if err != nil {
+		return noJournal(dir, err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return noJournal(dir, err)
+	}
+	return nil
+}
+
+func noJournal(dir string, err error) error {
+	return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("cannot keep a journal of the answers in %s: %v; name another folder with --journal, or do without with --journal off", dir, cmp.Or(errors.Unwrap(err), err))}
+}
+
 // openJournal opens an experiment's journal in a folder, and reads what an earlier
 // run left in it. Lines that cannot be read, as the last of a process that was
 // killed while it wrote, are skipped: what is in them was not sent either, and is
@@ -55,9 +80,7 @@ func openJournal(dir string, e phoenix.Experiment) (*journal, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	cannot := func(err error) error {
-		return &review.Error{Kind: review.Invalid, Text: fmt.Sprintf("cannot keep a journal of the answers in %s: %v; name another folder with --journal, or do without with --journal off", dir, cmp.Or(errors.Unwrap(err), err)), Err: err}
-	}
+	cannot := func(err error) error { return noJournal(dir, err) }
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, cannot(err)
 	}

@@ -265,3 +265,24 @@ func TestJournal_ItsFile(t *testing.T) {
 		t.Errorf("%v, %v", files(t, dir), err)
 	}
 }
+
+// A folder that takes no files is found out before Phoenix has an experiment.
+func TestJournal_FolderIsTriedFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	px, err := phoenix.New(phoenix.Options{Endpoint: "http://127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(file, "experiments")
+	_, err = RunExperiment(t.Context(), px, ExperimentOptions{Judge: testJudge(), Journal: dir})
+	if want := "cannot keep a journal of the answers in " + dir + ": not a directory; name another folder with --journal, or do without with --journal off"; err == nil || err.Error() != want {
+		t.Errorf("%v; want %s", err, want)
+	}
+	ok := filepath.Join(t.TempDir(), "a", "b")
+	if err := TryJournal(ok); err != nil || len(files(t, ok)) != 0 {
+		t.Errorf("%v, %v", err, files(t, ok))
+	}
+}
