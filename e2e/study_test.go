@@ -83,12 +83,16 @@ func TestLoop_AsksTheReviewers_AndTheDatasetFollows(t *testing.T) {
 	w.eventually("Phoenix holds what was decided", func() bool { return find(right, rig.Alice) != nil && find(unclear, rig.Bob) != nil })
 	decided := find(right, rig.Alice)
 	judged := ""
+	var voted any // the version of the rubric that people voted under
 	for _, a := range w.annotations(right) {
+		if a.Name == "correctness" && a.Identifier != decided.Identifier {
+			voted = a.Metadata["rubric"]
+		}
 		if a.Name == "correctness_judge" {
 			judged = a.Result.Label
 		}
 	}
-	if judged == "" || decided.Result.Label != judged || decided.Metadata["outcome"] != "Judge right" || !strings.HasPrefix(fmt.Sprint(decided.Metadata["of"]), "judge:correctness:") {
+	if judged == "" || decided.Result.Label != judged || decided.Metadata["outcome"] != "Judge right" || voted == nil || decided.Metadata["decided_rubric"] != voted || !strings.HasPrefix(fmt.Sprint(decided.Metadata["of"]), "judge:correctness:") {
 		t.Errorf("the judge said %q, and stored is %+v", judged, decided)
 	}
 	if a := find(unclear, rig.Bob); a.Result.Label != "" || a.Metadata["outcome"] != "Rubric unclear" {

@@ -72,6 +72,13 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%s: %q, %q, %v; want %q, %q, %v", name, l.Label, l.How, ok, tt.label, tt.how, tt.ok)
 		}
 	}
+	// A decision about another version of the rubric is seen as such.
+	vote, about := opinion("a", "correct"), decision("u", "incorrect", "Judge right")
+	vote.Metadata, about.Metadata["decided_rubric"] = map[string]any{"rubric": "new"}, "old"
+	mixed, _ := Resolve([]phoenix.SpanAnnotation{vote, about})
+	if !slices.Equal(mixed.Rubrics, []string{"new", "old"}) || Mixed([]Labelled{mixed}, "") == nil {
+		t.Errorf("%v", mixed.Rubrics)
+	}
 	l, _ := Resolve([]phoenix.SpanAnnotation{opinion("a", "correct"), opinion("b", "incorrect"), opinion("c", "correct")})
 	if math.Abs(l.Agreement()-2./3) > 1e-9 || l.Explanation != "because correct" || len(l.Annotators) != 3 {
 		t.Errorf("%+v", l)

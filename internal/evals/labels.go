@@ -129,6 +129,11 @@ func Resolve(opinions []phoenix.SpanAnnotation) (l Labelled, ok bool) {
 		if strings.HasPrefix(o.Identifier, review.AdjudicatedPrefix) {
 			if outcome, _ := o.Metadata["outcome"].(string); o.Label != "" || outcome != "" { // words alone decide nothing
 				decided = append(decided, o)
+				// It decides about one version of the rubric, as a vote does.
+				if hash, _ := o.Metadata["decided_rubric"].(string); hash != "" && !seen[hash] {
+					seen[hash] = true
+					l.Rubrics = append(l.Rubrics, hash)
+				}
 			}
 			continue
 		}

@@ -43,6 +43,7 @@ const (
 	outcomeKey = "outcome"
 	ofKey      = "of"
 	orderKey   = "order"
+	decidedKey = "decided_rubric" // hash of the rubric that an adjudication decides about
 )
 
 // retractedKey marks, in the metadata, an annotation that was taken back on a
@@ -361,6 +362,9 @@ func (a Annotation) wire() (writeItem, error) {
 	}
 	if a.Recorded != nil && a.Label != "" {
 		item.Metadata[outcomeKey], item.Metadata[ofKey] = a.Label, bounded(a.Recorded.Of)
+		if a.Recorded.Rubric != "" {
+			item.Metadata[decidedKey] = a.Recorded.Rubric
+		}
 		if len(a.Recorded.Order) > 0 {
 			order := map[string]any{}
 			for k, v := range a.Recorded.Order {

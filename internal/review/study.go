@@ -68,18 +68,20 @@ func (c Case) Bound() Case {
 // Asked is the part of a study that goes with its question, and so with each
 // answer.
 type Asked struct {
-	Prefix string `json:"prefix"`          // Study.Prefix
-	Of     string `json:"of"`              // what it is about: a judge's identifier, the ids of two experiments
-	Blind  bool   `json:"blind,omitempty"` // nothing may tell what is what
+	Prefix string `json:"prefix"`           // Study.Prefix
+	Of     string `json:"of"`               // what it is about: a judge's identifier, the ids of two experiments
+	Rubric string `json:"rubric,omitempty"` // hash of the rubric that an adjudication decides about
+	Blind  bool   `json:"blind,omitempty"`  // nothing may tell what is what
 }
 
 // Recorded is an answer of a study as it is written to Phoenix.
 type Recorded struct {
-	Prefix string            `json:"prefix"`          // of the identifier
-	Label  string            `json:"label,omitempty"` // in place of what was tapped; "" for none
-	Score  *float64          `json:"score,omitempty"` // likewise
-	Of     string            `json:"of,omitempty"`    // Asked.Of
-	Order  map[string]string `json:"order,omitempty"` // of a side by side: what stood for what, {"A": "after", "B": "before"}
+	Prefix string            `json:"prefix"`           // of the identifier
+	Label  string            `json:"label,omitempty"`  // in place of what was tapped; "" for none
+	Score  *float64          `json:"score,omitempty"`  // likewise
+	Of     string            `json:"of,omitempty"`     // Asked.Of
+	Rubric string            `json:"rubric,omitempty"` // Asked.Rubric
+	Order  map[string]string `json:"order,omitempty"`  // of a side by side: what stood for what, {"A": "after", "B": "before"}
 }
 
 // Record is how an answer to the rubric is written to Phoenix; nil: as it is.
@@ -87,7 +89,7 @@ func (r Rubric) Record(a Answer) *Recorded {
 	if r.Study == nil {
 		return nil
 	}
-	out := &Recorded{Prefix: r.Study.Prefix, Of: r.Study.Of, Label: a.Label, Score: a.Score}
+	out := &Recorded{Prefix: r.Study.Prefix, Of: r.Study.Of, Rubric: r.Study.Rubric, Label: a.Label, Score: a.Score}
 	if l, ok := r.Label(a.Label); ok && l.Stored != nil {
 		out.Label, out.Score = l.Stored.Name, l.Stored.Score
 	}
@@ -143,7 +145,7 @@ func Adjudication(r Rubric, human, judge, identifier string) Rubric {
 		Instructions: r.Instructions,
 		Labels: []Label{{Name: HumanRight, Stored: stored(human)}, {Name: JudgeRight, Stored: stored(judge)},
 			{Name: Ambiguous, Stored: &Label{}}, {Name: RubricUnclear, Stored: &Label{}}},
-		Study: &Asked{Prefix: AdjudicatedPrefix, Of: identifier},
+		Study: &Asked{Prefix: AdjudicatedPrefix, Of: identifier, Rubric: r.Hash()},
 	}
 }
 
