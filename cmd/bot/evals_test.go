@@ -278,3 +278,58 @@ func TestJournal_Folder(t *testing.T) {
 		t.Errorf("%d: %s%s", code, out, errs)
 	}
 }
+
+// A flag that would change nothing is refused, or does what it says.
+func TestFlags_NoneIsTakenAndIgnored(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "correctness", "aaa", 12)
+	b.ok("dataset", "--project", "p1", "--name", "d1")
+	b.ok("judge", "init", "--project", "p1", "--shots", "0")
+	writeFile(t, "pairs.csv", "id,human,judge\n1,good,good\n2,bad,good\n")
+	t.Setenv("PHOENIX_PROJECT", "p1")
+	b.refuses("--positive is for --csv: of a judge, its file says which label is the good one (positive: in judge.yaml)", "judge", "align", "--positive", "incorrect")
+	b.refuses("--limit is of spanbot judge run", "judge", "align", "--limit", "1")
+	b.refuses("--limit is of spanbot judge run", "judge", "align", "--csv", "pairs.csv", "--limit", "1")
+	b.refuses("--split is of a dataset; name it with --dataset", "judge", "align", "--split", "nope")
+	b.refuses("--csv stands alone", "judge", "align", "--csv", "pairs.csv", "--split", "dev")
+	b.refuses("--positive nope is none of the labels in pairs.csv: bad, good", "judge", "align", "--csv", "pairs.csv", "--positive", "nope")
+	if out := b.ok("judge", "align", "--csv", "pairs.csv", "--positive", "Bad", "--require", "none"); !strings.Contains(out, "TPR (bad)") {
+		t.Error(out)
+	}
+	b.refuses("--error-rates: 2 is no share of labels", "loop", "--error-rates=2")
+	b.refuses("--error-rates: NaN is no share of labels", "loop", "--error-rates=NaN")
+	b.refuses("--error-rates: -0.1 is no share", "loop", "--error-rates=0.1,-0.1")
+
+	// What a run would cost: at the price given, and without what was judged before.
+	t.Setenv("SPANBOT_JUDGE_MODEL", "gpt-x")
+	b.ok("judge", "init", "--project", "p1", "--shots", "0", "-o", "x.yaml")
+	if out := b.ok("judge", "run", "x.yaml", "--dataset", "d1", "--dry-run", "--price", "gpt-x=1,2"); !strings.Contains(out, "12 calls of model gpt-x for 12 cases, 0 of them judged before; roughly $0.00") {
+		t.Error(out)
+	}
+	b.refuses("--price gpt-x=a: want", "judge", "run", "x.yaml", "--dataset", "d1", "--dry-run", "--price", "gpt-x=a")
+	b.ok("judge", "run", "--dataset", "d1", "--split", "dev")
+	if out := b.ok("judge", "run", "--dataset", "d1", "--dry-run"); !strings.Contains(out, "for 12 cases, 6 of them judged before") || !strings.Contains(out, "Dry run: 6 calls") {
+		t.Error(out)
+	}
+
+	// An experiment that is gone on with is the one that is meant.
+	run := []string{"experiment", "run", "--dataset", "d1", "--prompt", "x"}
+	var r struct {
+		ID string `json:"experiment_id"`
+	}
+	if err := json.Unmarshal([]byte(b.ok(append(run, "--name", "one", "--json")...)), &r); err != nil {
+		t.Fatal(err)
+	}
+	run = append(run, "--resume", r.ID)
+	for flags, want := range map[string]string{
+		"--name other":               "its name is one, and yours other",
+		"--name one --split dev":     "its choice of splits is all, and yours dev",
+		"--name one --repetitions 3": "its number of repetitions is 1, and yours 3",
+	} {
+		code, _, errs := b.run(append(run, strings.Fields(flags)...)...)
+		if code != exitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%s: exit code %d, %s; want %q", flags, code, errs, want)
+		}
+	}
+	b.ok(append(run, "--name", "one")...)
+}

@@ -27,13 +27,13 @@ type experimentRunCmd struct {
 	Dataset     string   `required:"" help:"Dataset." placeholder:"NAME"`
 	Version     string   `help:"Version of the dataset (default the newest; it is pinned)." placeholder:"ID"`
 	Split       []string `help:"Only these splits." placeholder:"NAME"`
-	Repetitions int      `default:"1" help:"How often each example runs." placeholder:"N"`
+	Repetitions int      `help:"How often each example runs (default once)." placeholder:"N"`
 	Name        string   `required:"" help:"Name of the experiment." placeholder:"NAME"`
 	Description string   `help:"Description." placeholder:"TEXT"`
 	Prompt      string   `required:"" help:"System prompt of the task: the text, or @FILE." placeholder:"TEXT|@FILE"`
 	Model       string   `help:"Model of the task ($SPANBOT_TASK_MODEL)." placeholder:"MODEL"`
 	Judge       string   `default:"judge.yaml" help:"The judge's file." placeholder:"FILE"`
-	Resume      string   `help:"Go on with this experiment: what failed or is missing." placeholder:"ID"`
+	Resume      string   `help:"Go on with this experiment, whose name is --name: what failed or is missing." placeholder:"ID"`
 	Traces      bool     `default:"true" negatable:"" help:"Record the calls in the experiment's project in Phoenix."`
 	Journal     string   `help:"Folder where answers wait until Phoenix has them (default spanbot/experiments in the user's cache folder); off for none." placeholder:"DIR"`
 	JSON        bool     `help:"Print JSON."`
@@ -62,6 +62,9 @@ func promptText(s string) (string, error) {
 
 // Run runs.
 func (k experimentRunCmd) Run(a *app) error {
+	if k.Repetitions < 0 {
+		return usage("--repetitions must be at least 1")
+	}
 	j, err := readJudge(k.Judge)
 	if err != nil {
 		return err
@@ -96,7 +99,25 @@ func (k experimentRunCmd) Run(a *app) error {
 	return a.interrupted(err, "what was run is in Phoenix; go on with --resume "+r.ID)
 }
 
+// check refuses to go on with an experiment that is not the one that is meant.
+func (k experimentRunCmd) check(a *app, w *loopWork) error {
+	if k.Resume == "" {
+		return nil
+	}
+	e, err := w.px.Experiment(a.ctx, k.Resume)
+	if kind := review.KindOf(err); kind == review.Gone || kind == review.Refused {
+		return usage("Phoenix has no experiment %s to go on with; spanbot experiment show --dataset %s lists the ids", k.Resume, k.Dataset)
+	}
+	if err == nil && e.Name != k.Name {
+		return usage("the experiment %s cannot be gone on with: its name is %s, and yours %s", k.Resume, e.Name, k.Name)
+	}
+	return err
+}
+
 func (k experimentRunCmd) run(a *app, w *loopWork, ms *models, d phoenix.Dataset, j *evals.Judge, prompt string) (evals.ExperimentReport, error) {
+	if err := k.check(a, w); err != nil {
+		return evals.ExperimentReport{}, err
+	}
 	task, err := ms.named(k.Model, false)
 	if err != nil {
 		return evals.ExperimentReport{}, err

@@ -255,13 +255,7 @@ func (k judgeRunCmd) Run(a *app) error {
 		return err
 	}
 	if k.DryRun {
-		ms := models{prices: map[string]evals.Price{}}
-		prompt, calls, cost := j.Forecast(cases, k.Votes, ms.prices)
-		if k.JSON {
-			return a.printJSON(map[string]any{"dry_run": true, "cases": len(cases), "calls": calls, "cost_usd": cost, "prompt": prompt})
-		}
-		fmt.Fprintf(a.out, "%s\n\nDry run: %s of model %s for %s; roughly %s\n", prompt, several(calls, "call"), j.Model, several(len(cases), "case"), cost)
-		return nil
+		return k.forecast(a, w, j, cases)
 	}
 	r, err := k.judge(a, w, j, cases)
 	if k.JSON {
@@ -273,6 +267,52 @@ func (k judgeRunCmd) Run(a *app) error {
 		return fmt.Errorf("%d of %d could not be judged: %s", r.Errors, r.Cases, r.FirstError)
 	}
 	return a.interrupted(err, "verdicts so far are in Phoenix; run it again to go on")
+}
+
+// forecast says what it would cost.
+func (k judgeRunCmd) forecast(a *app, w *loopWork, j *evals.Judge, cases []evals.Case) error {
+	prices, err := k.prices()
+	if err != nil {
+		return err
+	}
+	had, err := w.judged(a, j, cases)
+	if err != nil {
+		return err
+	}
+	before := 0
+	for i, c := range cases {
+		if cases[i].Had = c.Had || had[c.SpanID]; cases[i].Had {
+			before++
+		}
+	}
+	prompt, calls, cost := j.Forecast(cases, k.Votes, prices)
+	if k.JSON {
+		return a.printJSON(map[string]any{"dry_run": true, "cases": len(cases), "already_judged": before, "calls": calls, "cost_usd": cost, "prompt": prompt})
+	}
+	if prompt != "" {
+		fmt.Fprintf(a.out, "%s\n\n", prompt)
+	}
+	fmt.Fprintf(a.out, "Dry run: %s of model %s for %s, %d of them judged before; roughly %s\n", several(calls, "call"), j.Model, several(len(cases), "case"), before, cost)
+	return nil
+}
+
+// judged are the spans that this very judge has judged.
+func (w *loopWork) judged(a *app, j *evals.Judge, cases []evals.Case) (map[string]bool, error) {
+	var ids []string
+	for _, c := range cases {
+		if !c.Had {
+			ids = append(ids, c.SpanID)
+		}
+	}
+	before, err := w.places.Verdicts(a.ctx, w.px, j.Annotation(), ids)
+	if err != nil {
+		return nil, err
+	}
+	had := map[string]bool{}
+	for _, v := range before[j.Identifier()] {
+		had[v.SpanID] = true
+	}
+	return had, nil
 }
 
 func (k judgeRunCmd) judge(a *app, w *loopWork, j *evals.Judge, cases []evals.Case) (evals.JudgingReport, error) {
@@ -292,19 +332,9 @@ func (k judgeRunCmd) with(a *app, w *loopWork, ms *models, j *evals.Judge, cases
 	if err != nil {
 		return evals.JudgingReport{}, err
 	}
-	var ids []string
-	for _, c := range cases {
-		if !c.Had {
-			ids = append(ids, c.SpanID)
-		}
-	}
-	before, err := w.places.Verdicts(a.ctx, w.px, j.Annotation(), ids)
+	had, err := w.judged(a, j, cases)
 	if err != nil {
 		return evals.JudgingReport{}, err
-	}
-	had := map[string]bool{}
-	for _, v := range before[j.Identifier()] {
-		had[v.SpanID] = true
 	}
 	o := evals.JudgingOptions{Votes: k.Votes, Had: had, Write: j.Writer(w.px, !j.Trusted())}
 	if k.Traces {
@@ -333,7 +363,7 @@ const noModel = "No language model was used: a stand-in judged by rule. These fi
 type judgeAlignCmd struct {
 	judgeTarget
 	CSV       string `name:"csv" help:"Align any file with the columns id, human, judge instead; needs neither Phoenix nor a judge's file." placeholder:"FILE"`
-	Positive  string `help:"The label of a passed example (default the judge's; of a file, the first that is no opposite)." placeholder:"LABEL"`
+	Positive  string `help:"With --csv: the label of a passed example (default the first that is no opposite)." placeholder:"LABEL"`
 	AnyRubric bool   `help:"Take labels of other versions of the rubric than the judge's, too."`
 	Require   string `enum:"validated,directional,none" default:"directional" help:"Standing below which it exits with 1: validated, directional or none."`
 	Mark      bool   `default:"true" negatable:"" help:"Set or remove the mark unvalidated on the judge's annotations, and remember the result in its file, whose other lines stay as they are."`
@@ -357,11 +387,23 @@ func (k judgeAlignCmd) Run(a *app) error {
 	if k.Most < 0 {
 		return usage("--cards-most must be at least 0, which is all")
 	}
+	if k.Limit != 0 {
+		return usage("--limit is of spanbot judge run: a judge is measured on all that people labelled")
+	}
 	if k.CSV != "" {
 		if k.Cards != "" || k.Post != "" {
 			return usage("--csv stands alone: a file has no spans to ask about (--cards), and nothing to link to (--post)")
 		}
+		if k.Dataset != "" || k.Split != "" || k.AnyRubric {
+			return usage("--csv stands alone: --dataset, --split and --any-rubric are of labels in Phoenix")
+		}
 		return k.alignCSV(a)
+	}
+	if k.Positive != "" {
+		return usage("--positive is for --csv: of a judge, its file says which label is the good one (positive: in %s)", k.Judge)
+	}
+	if k.Split != "" && k.Dataset == "" {
+		return usage("--split is of a dataset; name it with --dataset")
 	}
 	j, err := readJudge(k.Judge)
 	if err != nil {
@@ -481,6 +523,8 @@ func (k judgeAlignCmd) alignCSV(a *app) error {
 	positive := k.Positive
 	if positive == "" {
 		positive = evals.Good(labels)
+	} else if !slices.ContainsFunc(labels, func(l string) bool { return strings.EqualFold(l, positive) }) {
+		return usage("--positive %s is none of the labels in %s: %s", positive, k.CSV, strings.Join(labels, ", "))
 	}
 	al, err := evals.Align(rows, labels, positive, nil)
 	if err != nil {

@@ -36,7 +36,7 @@ type loopCmd struct {
 	N          int           `default:"20" help:"Labelled spans to wait for." placeholder:"N"`
 	WaitFor    time.Duration `default:"24h" help:"How long to wait for people." placeholder:"DURATION"`
 	Reviewers  int           `default:"3" help:"Simulated reviewers." placeholder:"N"`
-	ErrorRates []float64     `default:"0.05,0.1,0.15" help:"Error rate of each simulated reviewer." placeholder:"RATE"`
+	ErrorRates []float64     `default:"0.05,0.1,0.15" help:"Error rate of each simulated reviewer, from 0 to 1." placeholder:"RATE"`
 	Traces     int           `default:"60" help:"Questions to ask; the tutorial's 20 start over." placeholder:"N"`
 	Dataset    string        `default:"annotated-rhymes" help:"Name of the dataset; the full question set is NAME-all." placeholder:"NAME"`
 	Judge      string        `default:"judge.yaml" help:"The judge's file; it is made when it does not exist." placeholder:"FILE"`
@@ -65,6 +65,11 @@ type step struct {
 func (k loopCmd) Run(a *app) error {
 	if k.Reviewers < 1 || k.Traces < 1 || k.N < 1 {
 		return usage("--reviewers, --traces and --n must be at least 1")
+	}
+	for _, r := range k.ErrorRates {
+		if !(r >= 0 && r <= 1) {
+			return usage("--error-rates: %v is no share of labels; want numbers from 0 to 1, as 0.1", r)
+		}
 	}
 	w, err := a.loopWork(newProject)
 	if err != nil {

@@ -287,6 +287,10 @@ func openExperiment(ctx context.Context, px *phoenix.Client, o ExperimentOptions
 		return e, wrong("dataset", e.DatasetID, o.Dataset.ID)
 	case o.VersionID != "" && e.VersionID != o.VersionID:
 		return e, wrong("dataset version", e.VersionID, o.VersionID)
+	case len(splits) > 0 && e.Metadata[metaSplits] != meta[metaSplits]:
+		return e, wrong("choice of splits", cmp.Or(fmt.Sprint(e.Metadata[metaSplits]), "all"), meta[metaSplits])
+	case o.Repetitions > 0 && max(1, e.Repetitions) != o.Repetitions:
+		return e, wrong("number of repetitions", max(1, e.Repetitions), o.Repetitions)
 	case e.Metadata[metaPrompt] != meta[metaPrompt]:
 		return e, wrong("prompt (hash)", e.Metadata[metaPrompt], meta[metaPrompt])
 	case e.Metadata[metaModel] != meta[metaModel]:
