@@ -76,12 +76,12 @@ func (k agreementCmd) Run(a *app) error {
 	}
 	r, err := k.ofProject(a, w, rubric, o)
 	if err != nil {
-		return err
+		return a.interrupted(err, "nothing was measured")
 	}
 	if err := k.show(a, r, rubric.Name); err != nil {
 		return err
 	}
-	return k.tell(a, w, rubric.Name, r)
+	return a.interrupted(k.tell(a, w, rubric.Name, r), "the measurement stands above and is not posted")
 }
 
 // show prints the result and draws it where that was asked for.

@@ -36,6 +36,9 @@ func (datasetCmd) Help() string {
 
 // Run builds it.
 func (k datasetCmd) Run(a *app) error {
+	if strings.TrimSpace(k.Name) == "" {
+		return usage("--name is empty; name the dataset, or leave it out for %s", datasetName)
+	}
 	w, err := a.loopWork(oldProject)
 	if err != nil {
 		return err

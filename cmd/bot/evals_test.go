@@ -333,3 +333,51 @@ func TestFlags_NoneIsTakenAndIgnored(t *testing.T) {
 	}
 	b.ok(append(run, "--name", "one")...)
 }
+
+// What Phoenix or a file does not have is said in a sentence that says what to type,
+// and nothing is printed of a run that did not begin.
+func TestEvals_Sentences(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "correctness", "aaa", 12)
+	t.Setenv("PHOENIX_PROJECT", "p1")
+	b.ok("dataset", "--name", "d1")
+	b.ok("judge", "init", "--shots", "0")
+	run := []string{"experiment", "run", "--dataset", "d1", "--name", "x", "--prompt", "x"}
+	b.refuses("the dataset d1 has no example in a split nope; those of spanbot dataset are train, dev and test", append(run, "--split", "nope")...)
+	b.refuses("the dataset d1 has no version nope; leave --version out for the newest", append(run, "--version", "nope")...)
+	b.refuses("Phoenix has no experiment nope to go on with; spanbot experiment show --dataset d1 lists the ids", append(run, "--resume", "nope")...)
+	b.refuses("the dataset d1 has no example in a split nope", "judge", "run", "--dataset", "d1", "--split", "nope")
+	b.refuses("the dataset d1 has no example in a split nope", "judge", "align", "--dataset", "d1", "--split", "nope")
+	b.refuses("Phoenix has no experiment whose id is a or b; to give their names, say of which dataset they are with --dataset", "experiment", "compare", "a", "b")
+	b.refuses("--name is empty", "dataset", "--name", "")
+	writeFile(t, "semi.csv", "id;human;judge\n1;a;b\n")
+	b.refuses("semi.csv separates its columns by semicolons", "judge", "align", "--csv", "semi.csv")
+
+	writeFile(t, "case.csv", "id,human,judge\n1,Correct,correct\n2,incorrect,Incorrect\n3,correct,correct\n")
+	code, out, errs := b.run("judge", "align", "--csv", "case.csv", "--require", "none")
+	if code != 0 || strings.Count(out, "Correct") != 4 || !strings.Contains(errs, "correct is Correct, Incorrect is incorrect") {
+		t.Errorf("%d: %s%s", code, out, errs)
+	}
+
+	var sent struct{ Traces []struct{ Name string } }
+	if err := json.Unmarshal([]byte(b.ok("traces", "--json", "--recorded", "--count", "2", "--project", "p5")), &sent); err != nil || len(sent.Traces) != 2 || sent.Traces[0].Name == "" {
+		t.Errorf("%+v, %v", sent, err)
+	}
+	for _, of := range []string{"traces", "judge show", "experiment show"} {
+		if out := b.ok(append(strings.Fields(of), "--help")...); !strings.Contains(out, "Exit code 0") || strings.Contains(out, "a line") {
+			t.Errorf("%s: %s", of, out)
+		}
+	}
+
+	// No endpoint for the judge's model.
+	t.Setenv("SPANBOT_JUDGE_MODEL", "gpt-4o")
+	b.ok("judge", "init", "--shots", "0", "-o", "x.yaml")
+	t.Setenv("OPENAI_BASE_URL", "")
+	t.Setenv("OPENAI_API_KEY", "")
+	b.refuses("no endpoint is set to ask it", "judge", "run", "x.yaml")
+	b.refuses("no endpoint is set to ask it", "judge", "run", "x.yaml", "--json")
+	b.refuses("no endpoint is set to ask it", append(run, "--judge", "x.yaml", "--json")...)
+	if out := b.ok("experiment", "show", "--dataset", "d1"); !strings.Contains(out, "no experiments yet") {
+		t.Error(out)
+	}
+}

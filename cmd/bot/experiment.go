@@ -88,6 +88,9 @@ func (k experimentRunCmd) Run(a *app) error {
 	}
 	defer ms.close()
 	r, err := k.run(a, w, ms, d, j, prompt)
+	if r.ID == "" { // nothing began
+		return a.interrupted(err, "nothing was run")
+	}
 	if k.JSON {
 		err = errors.Join(a.printJSON(r), err)
 	} else {
@@ -100,9 +103,9 @@ func (k experimentRunCmd) Run(a *app) error {
 }
 
 // check refuses to go on with an experiment that is not the one that is meant.
-func (k experimentRunCmd) check(a *app, w *loopWork) error {
+func (k experimentRunCmd) check(a *app, w *loopWork, d phoenix.Dataset) error {
 	if k.Resume == "" {
-		return nil
+		return k.checkExamples(a, w, d)
 	}
 	e, err := w.px.Experiment(a.ctx, k.Resume)
 	if kind := review.KindOf(err); kind == review.Gone || kind == review.Refused {
@@ -114,8 +117,28 @@ func (k experimentRunCmd) check(a *app, w *loopWork) error {
 	return err
 }
 
+// checkExamples refuses a version or splits that the dataset does not have, before
+// an experiment is made of nothing.
+func (k experimentRunCmd) checkExamples(a *app, w *loopWork, d phoenix.Dataset) error {
+	if k.Version != "" {
+		_, _, err := w.px.Examples(a.ctx, d.ID, k.Version, "")
+		if kind := review.KindOf(err); kind == review.Gone || kind == review.Refused {
+			return usage("the dataset %s has no version %s; leave --version out for the newest", d.Name, k.Version)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, split := range k.Split {
+		if _, err := w.split(a, d, k.Version, split); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (k experimentRunCmd) run(a *app, w *loopWork, ms *models, d phoenix.Dataset, j *evals.Judge, prompt string) (evals.ExperimentReport, error) {
-	if err := k.check(a, w); err != nil {
+	if err := k.check(a, w, d); err != nil {
 		return evals.ExperimentReport{}, err
 	}
 	task, err := ms.named(k.Model, false)
@@ -238,10 +261,13 @@ func (k experimentCompareCmd) Run(a *app) error {
 	}
 	c, err := evals.Compare(a.ctx, w.px, before, after, known)
 	if review.KindOf(err) == review.Gone || review.KindOf(err) == review.Refused {
-		return usage("there is no experiment %s or %s: %v", k.Before, k.After, err)
+		if k.Data == "" {
+			return usage("Phoenix has no experiment whose id is %s or %s; to give their names, say of which dataset they are with --dataset", k.Before, k.After)
+		}
+		return usage("there is no experiment %s or %s any more", k.Before, k.After)
 	}
 	if err != nil {
-		return err
+		return a.interrupted(err, "nothing was compared")
 	}
 	if k.Most < 0 {
 		return usage("--cards-most must be at least 0, which is all")
@@ -251,7 +277,7 @@ func (k experimentCompareCmd) Run(a *app) error {
 	}
 	told, err := k.preferred(a, w, &c)
 	if err != nil {
-		return err
+		return a.interrupted(err, "nothing was compared")
 	}
 	blind := k.Cards != "" || told != "" // reviewers may read the channel that it is posted to
 	if k.JSON {
@@ -265,10 +291,11 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if told != "" {
 		fmt.Fprintln(a.errOut, "spanbot: "+told)
 	}
-	if err := k.tell(a, w, c, blind); err != nil {
-		return err
+	err = k.tell(a, w, c, blind)
+	if err == nil {
+		err = k.ask(a, w, c)
 	}
-	return k.ask(a, w, c)
+	return a.interrupted(err, "the comparison stands above; run it again to go on")
 }
 
 // preferred adds what people prefer, unless cards wait for an answer: who knows how
@@ -390,7 +417,12 @@ func printComparison(a *app, w *loopWork, c evals.Comparison, show int) {
 
 type experimentShowCmd struct {
 	Dataset string `required:"" help:"Dataset." placeholder:"NAME"`
-	JSON    bool   `help:"Print JSON, one experiment a line."`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (experimentShowCmd) Help() string {
+	return "The newest first. Exit code 0, also when there are none; 1: Phoenix does not answer; 2: there is no such dataset."
 }
 
 // Run lists.

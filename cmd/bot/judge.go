@@ -69,7 +69,7 @@ func (k judgeInitCmd) Run(a *app) error {
 	defer w.close()
 	j, err := k.build(a, w)
 	if err != nil {
-		return err
+		return a.interrupted(err, "no file was written")
 	}
 	var b bytes.Buffer
 	if err := j.Write(&b); err != nil {
@@ -169,7 +169,7 @@ func (w *loopWork) examples(a *app, name, split string) ([]evals.Labelled, error
 	if err != nil {
 		return nil, err
 	}
-	examples, _, err := w.px.Examples(a.ctx, d.ID, "", split)
+	examples, err := w.split(a, d, "", split)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +177,16 @@ func (w *loopWork) examples(a *app, name, split string) ([]evals.Labelled, error
 		return nil, err
 	}
 	return evals.FromExamples(examples)
+}
+
+// split reads the examples of a split, of all for "".
+func (w *loopWork) split(a *app, d phoenix.Dataset, version, split string) ([]phoenix.Example, error) {
+	list, _, err := w.px.Examples(a.ctx, d.ID, version, split)
+	kind := review.KindOf(err)
+	if split != "" && (err == nil && len(list) == 0 || kind == review.Gone || kind == review.Refused) {
+		return nil, usage("the dataset %s has no example in a split %s; those of spanbot dataset are train, dev and test", d.Name, split)
+	}
+	return list, err
 }
 
 // locate finds the projects of examples. Those that name none are in the
@@ -252,12 +262,15 @@ func (k judgeRunCmd) Run(a *app) error {
 	defer w.close()
 	cases, err := k.cases(a, w, j)
 	if err != nil {
-		return err
+		return a.interrupted(err, "nothing was judged")
 	}
 	if k.DryRun {
-		return k.forecast(a, w, j, cases)
+		return a.interrupted(k.forecast(a, w, j, cases), "nothing was judged")
 	}
 	r, err := k.judge(a, w, j, cases)
+	if r.Identifier == "" { // nothing began
+		return a.interrupted(err, "nothing was judged")
+	}
 	if k.JSON {
 		err = errors.Join(a.printJSON(r), err)
 	} else {
@@ -350,6 +363,9 @@ func (k judgeRunCmd) with(a *app, w *loopWork, ms *models, j *evals.Judge, cases
 func printJudging(a *app, r evals.JudgingReport) {
 	fmt.Fprintf(a.out, "%s: %d of %d judged now, %d before; %d skipped, %d unparsable, %d errors; annotations %s\n", r.Identifier, r.Judged, r.Cases, r.Had, r.Skipped, r.Unparsable, r.Errors, r.Annotation)
 	fmt.Fprintf(a.out, "  labels  %s\n  model   %s\n", tally(r.Labels), spent(r.Spent))
+	if r.Missing > 0 {
+		fmt.Fprintf(a.out, "  ! %s of spans that Phoenix does not have any more: not written\n", several(r.Missing, "verdict"))
+	}
 	if r.Judged > 0 {
 		fmt.Fprintf(a.out, "  time    %.1f s, a verdict %.0f ms (p50), %.0f ms (p95); mode %s\n", r.Seconds, r.P50, r.P95, r.Mode)
 	}
@@ -416,7 +432,7 @@ func (k judgeAlignCmd) Run(a *app) error {
 	defer w.close()
 	al, items, err := k.align(a, w, j)
 	if err != nil {
-		return err
+		return a.interrupted(err, "nothing was measured")
 	}
 	if k.JSON {
 		err = a.printJSON(al)
@@ -428,14 +444,14 @@ func (k judgeAlignCmd) Run(a *app) error {
 	}
 	if k.Mark { // after the figures, which are worth more
 		if err := k.mark(a, w, j, al); err != nil {
-			return err
+			return a.interrupted(err, "the measurement stands above and is not remembered; run it again")
 		}
 	}
 	if err := k.tell(a, w, j, al); err != nil {
-		return err
+		return a.interrupted(err, "the measurement stands above and is not posted")
 	}
 	if err := k.ask(a, w, j, al, items); err != nil {
-		return err
+		return a.interrupted(err, "the measurement stands above; run it again to ask about what is left")
 	}
 	return k.require(a, al)
 }
@@ -516,9 +532,12 @@ func (k judgeAlignCmd) mark(a *app, w *loopWork, j *evals.Judge, al evals.Alignm
 
 // alignCSV aligns a file.
 func (k judgeAlignCmd) alignCSV(a *app) error {
-	rows, labels, err := readPairs(k.CSV)
+	rows, labels, folded, err := readPairs(k.CSV)
 	if err != nil {
 		return err
+	}
+	if len(folded) > 0 {
+		fmt.Fprintf(a.errOut, "spanbot: labels that differ by upper and lower case alone are taken for one: %s\n", strings.Join(folded, ", "))
 	}
 	positive := k.Positive
 	if positive == "" {
@@ -541,18 +560,22 @@ func (k judgeAlignCmd) alignCSV(a *app) error {
 	return k.require(a, al)
 }
 
-// readPairs reads a file with the columns id, human, judge.
-func readPairs(path string) ([]evals.Pair, []string, error) {
-	var rows []evals.Pair
-	var labels []string
-	err := readCSV(path, []string{"id", "human", "judge"}, func(line int, v map[string]string) error {
+// readPairs reads a file with the columns id, human, judge. Labels that differ by
+// case alone are one, as in a judge's file; folded says which ones.
+func readPairs(path string) (rows []evals.Pair, labels, folded []string, err error) {
+	err = readCSV(path, []string{"id", "human", "judge"}, func(line int, v map[string]string) error {
 		p := evals.Pair{ID: v["id"], Human: strings.TrimSpace(v["human"]), Judge: strings.TrimSpace(v["judge"])}
 		if p.Human == "" {
 			return usage("%s, line %d: the column human is empty", path, line)
 		}
 		for _, l := range []string{p.Human, p.Judge} {
-			if l != "" && !slices.Contains(labels, l) {
+			if l == "" || slices.Contains(labels, l) {
+				continue
+			}
+			if i := slices.IndexFunc(labels, func(was string) bool { return strings.EqualFold(was, l) }); i < 0 {
 				labels = append(labels, l)
+			} else if what := l + " is " + labels[i]; !slices.Contains(folded, what) {
+				folded = append(folded, what)
 			}
 		}
 		rows = append(rows, p)
@@ -563,7 +586,7 @@ func readPairs(path string) ([]evals.Pair, []string, error) {
 		// One label alone is a table, too; its figures say why they are not defined.
 		labels = append(labels, "not "+labels[0])
 	}
-	return rows, labels, err
+	return rows, labels, folded, err
 }
 
 // readCSV reads a file with a header that has at least these columns.
@@ -585,6 +608,9 @@ func readCSV(path string, want []string, row func(line int, v map[string]string)
 	}
 	for _, name := range want {
 		if _, ok := place[name]; !ok {
+			if len(head) == 1 && strings.Contains(head[0], ";") {
+				return usage("%s separates its columns by semicolons; what is read here separates them by commas (save it as CSV, comma delimited)", path)
+			}
 			return usage("%s has no column %s; its columns are %s, wanted are %s", path, name, strings.Join(head, ", "), strings.Join(want, ", "))
 		}
 	}
@@ -691,6 +717,11 @@ func short(e stats.Estimate) string {
 type judgeShowCmd struct {
 	Judge string `arg:"" optional:"" default:"judge.yaml" help:"The judge's file." placeholder:"FILE"`
 	JSON  bool   `help:"Print JSON."`
+}
+
+// Help is shown below the flags.
+func (judgeShowCmd) Help() string {
+	return "Needs no Phoenix. Exit code 0; 2: the file cannot be read, or is not a judge's."
 }
 
 // Run prints.

@@ -24,7 +24,7 @@ type tracesCmd struct {
 	Prompt    string `help:"System prompt for them: the text, or @FILE (default the tutorial's, which fails on purpose)." placeholder:"TEXT|@FILE"`
 	Model     string `help:"Model that is asked ($SPANBOT_TASK_MODEL)." placeholder:"MODEL"`
 	Recorded  bool   `help:"Send recorded traces even where a model endpoint is set."`
-	JSON      bool   `help:"Of asked questions: print JSON."`
+	JSON      bool   `help:"Print JSON."`
 	modelFlags
 	Count int           `help:"Traces to send; more than there are start over (default each once)." placeholder:"N"`
 	Every time.Duration `help:"Pause between two traces; 0s: all at once, as if they had come in over the last minutes." default:"0s" placeholder:"DURATION"`
@@ -34,7 +34,8 @@ type tracesCmd struct {
 func (tracesCmd) Help() string {
 	return "Sends the questions of the trivia tutorial with recorded answers, and a few traces that are harder to judge, to Phoenix, to try Spanbot with. " +
 		"Where a model endpoint is set (OPENAI_BASE_URL, OPENAI_API_KEY), or with --questions, a model is asked instead, and each call recorded as OpenInference's instrumentation of OpenAI does. " +
-		"The project is --project, else $PHOENIX_PROJECT, else that of the routes in spanbot.yaml, else " + recorded.Project + "; it is made when it does not exist. Needs neither Slack nor Redis."
+		"The project is --project, else $PHOENIX_PROJECT, else that of the routes in spanbot.yaml, else " + recorded.Project + "; it is made when it does not exist. Needs neither Slack nor Redis. " +
+		"Exit code 0; 1: Phoenix or the model failed, or it was stopped; what was sent stays; 2: settings are wrong, or the questions cannot be read."
 }
 
 // Run sends them, oldest first.
@@ -81,9 +82,23 @@ func (t tracesCmd) Run(a *app) error {
 	case review.KindOf(err) != review.Gone: // a new one has only its name
 		return err
 	}
-	fmt.Fprintf(a.out, "Sending recorded traces to project %s of Phoenix %s at %s\n", project, server.Version, set.Phoenix.Endpoint)
-	sent, spans, total, err := t.send(a, px, target)
-	if sent > 0 {
+	if !t.JSON {
+		fmt.Fprintf(a.out, "Sending recorded traces to project %s of Phoenix %s at %s\n", project, server.Version, set.Phoenix.Endpoint)
+	}
+	list := []map[string]string{}
+	sent, spans, total, err := t.send(a, px, target, func(n int, trace recorded.Trace) {
+		if t.JSON {
+			list = append(list, map[string]string{"name": trace.Name, "shows": trace.Shows})
+			return
+		}
+		fmt.Fprintf(a.out, "%3d  %s (%s)\n", n, trace.Name, trace.Shows)
+	})
+	switch {
+	case t.JSON:
+		if failed := a.printJSON(map[string]any{"project": project, "traces": list, "spans": spans, "link": phoenix.ProjectURL(cmp.Or(c.Phoenix.Public, set.Phoenix.Endpoint), project)}); failed != nil {
+			return failed
+		}
+	case sent > 0:
 		are := "are"
 		if sent == 1 {
 			are = "is"
@@ -157,7 +172,7 @@ const phoenixDefault = "default"
 // send sends the traces one by one and says so, until all are sent, one is
 // refused or the person has enough. All at once, those at the start of the list
 // come last: a route posts the newest first.
-func (t tracesCmd) send(a *app, px *phoenix.Client, target string) (sent, spans, total int, err error) {
+func (t tracesCmd) send(a *app, px *phoenix.Client, target string, say func(n int, trace recorded.Trace)) (sent, spans, total int, err error) {
 	var seed [32]byte
 	_, _ = crand.Read(seed[:]) // never fails
 	ids := rand.NewChaCha8(seed)
@@ -178,7 +193,7 @@ func (t tracesCmd) send(a *app, px *phoenix.Client, target string) (sent, spans,
 			break
 		}
 		sent, spans = sent+1, spans+len(made)
-		fmt.Fprintf(a.out, "%3d  %s (%s)\n", sent, trace.Name, trace.Shows)
+		say(sent, trace)
 	}
 	return sent, spans, total, err
 }
