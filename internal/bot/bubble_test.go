@@ -71,10 +71,12 @@ func newBubble(t *testing.T, seed uint64, o phoenixd.Options, so slackd.Options)
 		}
 	}
 	b.px = phoenixd.New(o)
-	go func() { _ = b.px.Serve(b.network.Listen(atPhoenix)) }()
+	// Both listen before anybody dials.
+	toPhoenix, toSlack := b.network.Listen(atPhoenix), b.network.Listen(atSlack)
+	go func() { _ = b.px.Serve(toPhoenix) }()
 	b.slack = slackd.New(so)
 	b.slack.At("http://" + atSlack)
-	go func() { _ = b.slack.Serve(b.network.Listen(atSlack)) }()
+	go func() { _ = b.slack.Serve(toSlack) }()
 	b.people = b.slack.Reviewers()
 	b.redis = miniredis.NewMiniRedis()
 	b.network.Serve(atRedis, func(context.Context) (net.Conn, error) { return b.redis.Dial() })
