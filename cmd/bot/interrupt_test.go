@@ -131,3 +131,34 @@ func TestInterrupted_DatasetKeepsWhatWasUploaded(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+func TestInterrupted_WhatOnlyReads(t *testing.T) {
+	b := newBench(t, modeld.Options{})
+	b.spans("p1", "correctness", "aaa", 12)
+	t.Setenv("PHOENIX_PROJECT", "p1")
+	b.ok("dataset", "--name", "d1")
+	b.ok("judge", "init", "--shots", "0")
+	to, err := url.Parse(b.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ hangs, want, args string }{
+		{"span_annotations", "stopped; nothing was measured", "agreement"},
+		{"span_annotations", "stopped; nothing was measured", "judge align --dataset d1"},
+		{"/examples", "stopped; no file was written", "judge init --dataset d1 -o other.yaml"},
+		{"/v1/experiments/", "stopped; nothing was compared", "experiment compare RXhwZXJpbWVudDox RXhwZXJpbWVudDoy"},
+	} {
+		at, count := after(1)
+		proxy := httputil.NewSingleHostReverseProxy(to)
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, tt.hangs) {
+				count()
+				<-r.Context().Done()
+				return
+			}
+			proxy.ServeHTTP(w, r)
+		}))
+		interrupted(t, at, tt.want, append(strings.Fields(tt.args), "--phoenix-endpoint", srv.URL)...)
+		srv.Close()
+	}
+}
