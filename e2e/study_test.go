@@ -39,9 +39,9 @@ func (w *world) choose(m rig.SlackMessage, user string, place int) {
 // The loop's last part: what judge and people disagree on, and which of two
 // answers is better, is asked in Slack; what is decided is in the next dataset.
 func TestLoop_AsksTheReviewers_AndTheDatasetFollows(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, withEnv("SPANBOT_MAX_OPEN", "0"))
 	cmd := &loopWorld{t, t.TempDir(), w.env}
-	cmd.run(0, "loop", "--traces", "30", "--dataset", "study-rhymes", "--error-rates", "0.3,0.3,0.3")
+	cmd.run(0, "loop", "--traces", "100", "--dataset", "study-rhymes", "--error-rates", "0.35,0.35,0.35")
 	w.start()
 
 	var al struct {
@@ -54,9 +54,9 @@ func TestLoop_AsksTheReviewers_AndTheDatasetFollows(t *testing.T) {
 	}
 	apart := al.Confusion[0][1] + al.Confusion[1][0]
 	if apart < 2 {
-		t.Fatalf("people with error rates of 30 %% and the judge differ in %d of %d", apart, al.N)
+		t.Fatalf("people with error rates of 35 %% and the judge differ in %d of %d", apart, al.N)
 	}
-	cmd.run(0, "judge", "align", "--dataset", "study-rhymes", "--split", "test", "--require", "none", "--cards", "main")
+	cmd.run(0, "judge", "align", "--dataset", "study-rhymes", "--split", "test", "--require", "none", "--cards", "main", "--cards-most", "0")
 	cards := w.studyCards("main.judge", apart)
 	spans := slices.Sorted(maps.Keys(cards))
 	for _, m := range cards {
@@ -111,7 +111,7 @@ func TestLoop_AsksTheReviewers_AndTheDatasetFollows(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &d); err != nil || d.How["adjudicated"] != 1 || d.Disputed < 1 {
 		t.Errorf("dataset: %v, %s", err, out)
 	}
-	if said := cmd.run(0, "judge", "align", "--dataset", "study-rhymes", "--split", "test", "--require", "none", "--cards", "main", "--json"); !strings.Contains(said, "{") {
+	if said := cmd.run(0, "judge", "align", "--dataset", "study-rhymes", "--split", "test", "--require", "none", "--cards", "main", "--cards-most", "0", "--json"); !strings.Contains(said, "{") {
 		t.Error(said)
 	}
 	w.studyCards("main.judge", apart) // and no more
