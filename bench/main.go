@@ -128,12 +128,20 @@ func buildBot(tb rig.TB) string {
 	return path
 }
 
+// with names a part that took part; "" where it did not.
+func with(part string) string {
+	if part == "" {
+		return ""
+	}
+	return ", " + part
+}
+
 // write makes the table.
 func write(path string, results []result, redis string) error {
 	var b strings.Builder
 	b.WriteString("# Benchmarks\n\nWritten by `make bench`; do not edit. Each figure is a median of five or a percentile as it says; ratios are of two things measured in turns in one run.\n\n")
-	fmt.Fprintf(&b, "Machine: %d cores, %s, %s. Go %s, Phoenix %s (SQLite), %s. %s.\n\n", runtime.NumCPU(), cpu(), memory(),
-		strings.TrimPrefix(runtime.Version(), "go"), rig.PhoenixVersion(), redis, time.Now().UTC().Format("2006-01-02"))
+	fmt.Fprintf(&b, "Machine: %d cores, %s, %s. Go %s, Phoenix %s (SQLite)%s. %s.\n\n", runtime.NumCPU(), cpu(), memory(),
+		strings.TrimPrefix(runtime.Version(), "go"), rig.PhoenixVersion(), with(redis), time.Now().UTC().Format("2006-01-02"))
 	b.WriteString("| promised | measured | held |\n|---|---|---|\n")
 	for _, r := range results {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", r.promise, r.measured, strings.ToLower(yes(r.holds)))

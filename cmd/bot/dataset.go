@@ -86,8 +86,12 @@ func printDataset(a *app, w *loopWork, r evals.DatasetReport) {
 	if r.DryRun {
 		fmt.Fprintln(a.out, "Dry run: nothing was written.")
 	}
-	fmt.Fprintf(a.out, "%d of %d spans of project %s were annotated by people; %d make the dataset %s: %d new, %d changed, %d as they were\n",
-		r.Annotated, r.Spans, w.name, r.Included, r.Dataset, r.Created, r.Updated, r.Unchanged)
+	by := " by people"
+	if r.Simulated > 0 {
+		by = ""
+	}
+	fmt.Fprintf(a.out, "%d of %d spans of project %s were annotated%s; %d make the dataset %s: %d new, %d changed, %d as they were\n",
+		r.Annotated, r.Spans, w.name, by, r.Included, r.Dataset, r.Created, r.Updated, r.Unchanged)
 	fmt.Fprintf(a.out, "  labels  %s\n  splits  %s\n", tally(r.Labels), tally(r.Splits))
 	if r.Corrected > 0 {
 		fmt.Fprintf(a.out, "  with a correction  %d\n", r.Corrected)

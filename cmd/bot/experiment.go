@@ -275,6 +275,9 @@ func (k experimentCompareCmd) Run(a *app) error {
 	if j != nil && c.Judge != j.Identifier() {
 		return usage("the experiments were judged by %s, and %s is %s: its errors are not theirs", c.Judge, k.Judge, j.Identifier())
 	}
+	if j != nil && j.Measured != nil && j.Measured.Simulated > 0 {
+		c.Warnings = append(c.Warnings, "the judge's errors were measured against simulated reviewers: the corrected rates are no better than these")
+	}
 	told, err := k.preferred(a, w, &c)
 	if err != nil {
 		return a.interrupted(err, "nothing was compared")
