@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -137,7 +138,7 @@ func BuildDataset(ctx context.Context, px *phoenix.Client, c Collection, o Datas
 	r.Cleared = len(cleared)
 	var up uploaded
 	done := 0
-	for part, err := range c.texts(ctx, px, fresh) {
+	for part, err := range ahead(c.texts(ctx, px, fresh)) {
 		if err != nil {
 			return up.into(r), err
 		}
@@ -251,6 +252,38 @@ func (r *DatasetReport) choose(all []Labelled, o DatasetOptions) []Labelled {
 // uploadAtOnce is how many spans are read and uploaded at a time: their texts are
 // all that is held of texts.
 const uploadAtOnce = 1000
+
+// ahead makes the next value while the last one is worked on: spans are read while
+// others are uploaded. It returns when the one ahead has come, too.
+func ahead[T any](seq iter.Seq2[T, error]) iter.Seq2[T, error] {
+	type one struct {
+		v   T
+		err error
+	}
+	return func(yield func(T, error) bool) {
+		next, enough := make(chan one), make(chan struct{})
+		go func() {
+			defer close(next)
+			for v, err := range seq {
+				select {
+				case next <- one{v, err}:
+				case <-enough:
+					return
+				}
+			}
+		}()
+		defer func() {
+			close(enough)
+			for range next { //nolint:revive // only its end matters
+			}
+		}()
+		for o := range next {
+			if !yield(o.v, o.err) {
+				return
+			}
+		}
+	}
+}
 
 // examples makes examples of labelled spans. It leaves out those that are too long
 // and those whose span was deleted meanwhile.
