@@ -274,7 +274,7 @@ func ahead[T any](seq iter.Seq2[T, error]) iter.Seq2[T, error] {
 		}()
 		defer func() {
 			close(enough)
-			for range next { //nolint:revive // only its end matters
+			for range next { // only its end matters
 			}
 		}()
 		for o := range next {
